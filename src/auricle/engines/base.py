@@ -1,0 +1,70 @@
+"""The protocol that every engine fulfils, and what it is started with."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from auricle.types import Decoding, ModelInfo, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """All that an engine's process needs to start; picklable."""
+
+    engine: str
+    """A name of ``engines.registry``."""
+    model_name: str
+    """What the model is called to users."""
+    model_path: Path
+    """Folder with the weights."""
+    device: str = "auto"
+    device_index: int = 0
+    compute_type: str = "auto"
+    threads: int = 0
+    """CPU threads; 0 takes all cores."""
+    max_batch: int = 0
+    """Rows of a batch; 0 takes what suits the device."""
+
+
+class Engine(Protocol):
+    """Runs the network and nothing else; policy lives in the pipeline.
+
+    An engine is used by one thread of one process. It may keep the encodings of recent rows by ``Row.key``.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and can do."""
+        ...
+
+    def decode(self, rows: Sequence[Row]) -> list[Decoding]:
+        """Answers in the order of ``rows``, all of which have the same ``batch_key``.
+
+        Raises EngineOutOfMemory where fewer rows could succeed, any other exception where they could not.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what is held; the process ends right after."""
+        ...
+
+
+def batch_key(row: Row, info: ModelInfo) -> Hashable:
+    """What rows must have in common to share a batch of the engine described by ``info``.
+
+    ``info.batch_by`` may name ``options``, ``task``, ``prompt_length`` and ``frames``.
+    """
+    parts: list[Hashable] = []
+    for name in info.batch_by:
+        if name == "options":
+            parts.append(row.options)
+        elif name == "task":
+            parts.append(row.options.task)
+        elif name == "prompt_length":
+            parts.append(len(row.prompt))
+        elif name == "frames":
+            parts.append(row.features.shape[1])
+        else:
+            raise ValueError(f"engine {info.engine} batches by {name!r}, which rows do not have")
+    return tuple(parts)

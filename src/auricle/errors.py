@@ -1,0 +1,184 @@
+"""Every error that Auricle raises on purpose.
+
+::
+
+    AuricleError (code, retryable)
+    ├── InputError             what the caller sent cannot be used
+    │   ├── UnsupportedAudio   not audio at all, or a codec that cannot be read
+    │   ├── CorruptAudio       audio that breaks off or cannot be decoded
+    │   ├── EmptyAudio         no bytes
+    │   ├── InvalidOption      an option's value is wrong (``param`` names it)
+    │   ├── UnsupportedOption  the option is right, but not for this model
+    │   ├── AudioTooLarge      more bytes than ``max_upload_mb``
+    │   ├── AudioTooLong       more decoded seconds than ``max_audio_s``
+    │   └── ForbiddenUrl       an address that must not be fetched
+    ├── NotFound
+    │   ├── ModelNotFound
+    │   └── JobNotFound
+    ├── Busy                   try again later
+    │   ├── QueueFull
+    │   ├── MemoryPressure
+    │   ├── DeadlineExceeded
+    │   └── ModelLoading
+    ├── EngineError            the network could not be run
+    │   ├── EngineNotInstalled
+    │   ├── EngineFailed
+    │   └── EngineOutOfMemory
+    └── JobError
+
+The classes know no HTTP. ``server/errors.py`` maps them to status codes, ``cli/main.py`` to exit codes.
+"""
+
+from typing import ClassVar
+
+
+class AuricleError(Exception):
+    """Root of the tree.
+
+    ``code`` is stable and meant for machines; ``retryable`` says whether the same request can succeed later;
+    ``param`` names the field at fault where there is one; ``retry_after_s`` is a hint for retryable errors.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class InputError(AuricleError):
+    """What the caller sent cannot be used."""
+
+    code = "invalid_input"
+
+
+class UnsupportedAudio(InputError):
+    """Not audio, or a codec that cannot be read."""
+
+    code = "unsupported_audio"
+
+
+class CorruptAudio(InputError):
+    """Audio that breaks off or cannot be decoded."""
+
+    code = "corrupt_audio"
+
+
+class EmptyAudio(InputError):
+    """No bytes at all."""
+
+    code = "empty_audio"
+
+
+class InvalidOption(InputError):
+    """An option's value is wrong."""
+
+    code = "invalid_option"
+
+
+class UnsupportedOption(InputError):
+    """The option exists, but this model or build cannot do it."""
+
+    code = "unsupported_option"
+
+
+class AudioTooLarge(InputError):
+    """More bytes than the server accepts."""
+
+    code = "audio_too_large"
+
+
+class AudioTooLong(InputError):
+    """More decoded seconds than the server accepts."""
+
+    code = "audio_too_long"
+
+
+class ForbiddenUrl(InputError):
+    """An address that must not be fetched."""
+
+    code = "forbidden_url"
+
+
+class NotFound(AuricleError):
+    """The thing asked for does not exist."""
+
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No such model, or it cannot be had from here."""
+
+    code = "model_not_found"
+
+
+class JobNotFound(NotFound):
+    """No such job."""
+
+    code = "job_not_found"
+
+
+class Busy(AuricleError):
+    """The same request can succeed later."""
+
+    code = "busy"
+    retryable = True
+
+
+class QueueFull(Busy):
+    """Too much work is queued."""
+
+    code = "queue_full"
+
+
+class MemoryPressure(Busy):
+    """Too little memory is left."""
+
+    code = "memory_pressure"
+
+
+class DeadlineExceeded(Busy):
+    """The work was not done in the time the caller gave."""
+
+    code = "deadline_exceeded"
+
+
+class ModelLoading(Busy):
+    """The model is on its way into memory."""
+
+    code = "model_loading"
+
+
+class EngineError(AuricleError):
+    """The network could not be run."""
+
+    code = "engine_error"
+
+
+class EngineNotInstalled(EngineError):
+    """The engine's package is missing."""
+
+    code = "engine_not_installed"
+
+
+class EngineFailed(EngineError):
+    """The engine's process died or raised, and a fresh one did too."""
+
+    code = "engine_failed"
+    retryable = True
+
+
+class EngineOutOfMemory(EngineError):
+    """The device has too little memory even for one row."""
+
+    code = "engine_out_of_memory"
+    retryable = True
+
+
+class JobError(AuricleError):
+    """A job could not be run to its end."""
+
+    code = "job_error"

@@ -1,0 +1,1 @@
+"""Transcript into the bodies that clients ask for."""

@@ -1,0 +1,1 @@
+"""The order of things: from audio and options to a transcript."""
