@@ -208,6 +208,11 @@ class TranscribeOptions:
     max_initial_timestamp: float = 1.0
     max_new_tokens: int | None = None
 
+    @property
+    def sequential(self) -> bool:
+        """Whether the whole file is one clip, decoded in order as openai/whisper does."""
+        return self.condition_on_previous_text or not self.vad
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestInfo:

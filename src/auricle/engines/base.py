@@ -1,7 +1,7 @@
 """The protocol that every engine fulfils, and what it is started with."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,8 @@ class EngineConfig:
     """CPU threads; 0 takes all cores."""
     max_batch: int = 0
     """Rows of a batch; 0 takes what suits the device."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What only one engine knows; see its module."""
 
 
 class Engine(Protocol):

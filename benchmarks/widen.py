@@ -1,0 +1,244 @@
+"""Turn the nano model into the exact shape of a Whisper size, with the same outputs.
+
+Speed depends on the shapes of a network, not on its values, so a widened nano costs what the real weights of that
+size cost and still transcribes. The method, with k = d_model / 128:
+
+* every feature is repeated k times, so LayerNorm sees the same mean and variance;
+* a weight that reads repeated features is divided by k; the mel input of the first convolution is not repeated;
+* attention heads (64 wide in every size) are repeated whole;
+* the output embedding is tied to the input embedding, so the k it adds is taken out of the last decoder LayerNorm;
+* a layer that is added is a copy of the one before it with output projections of zero: full work that adds nothing.
+
+The weights are written without torch or transformers:
+
+    python -m benchmarks.widen base OUT [--quantization int8|float16|float32] [--check WAV ...]
+    python -m benchmarks.widen base OUT --hf [--quantization float16|float32]
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ctranslate2.specs import WhisperSpec
+from ctranslate2.specs.model_spec import visit_spec
+from safetensors.numpy import load_file, save_file
+
+Weights = dict[str, np.ndarray]
+
+NANO_HF = Path(__file__).parents[1] / "models" / "nano" / "hf"
+NANO_WIDTH = 128
+NANO_LAYERS = 4
+TOKENIZER_FILES = ("tokenizer.json", "preprocessor_config.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The shape of a Whisper size; encoder and decoder have the same."""
+
+    width: int
+    heads: int
+    layers: int
+
+    @property
+    def factor(self) -> int:
+        """How often a feature of nano is repeated."""
+        return self.width // NANO_WIDTH
+
+    @property
+    def positions(self) -> list[int]:
+        """Where the layers of nano go; all other layers add nothing."""
+        return [round(i * (self.layers - 1) / (NANO_LAYERS - 1)) for i in range(NANO_LAYERS)]
+
+    @property
+    def sources(self) -> list[int]:
+        """For each layer, the layer of nano that it is a copy of."""
+        return [sum(position <= layer for position in self.positions) - 1 for layer in range(self.layers)]
+
+
+SHAPES = {
+    "nano": Shape(width=128, heads=2, layers=4),
+    "tiny": Shape(width=384, heads=6, layers=4),
+    "base": Shape(width=512, heads=8, layers=6),
+    "small": Shape(width=768, heads=12, layers=12),
+    "medium": Shape(width=1024, heads=16, layers=24),
+    "large-v2": Shape(width=1280, heads=20, layers=32),
+}
+QUANTIZATIONS = ("int8", "float16", "float32")
+
+
+def widen(source_hf: Path, size: str, out: Path, quantization: str = "int8") -> Path:
+    """Write nano, widened to `size`, as a CTranslate2 model folder and return `out`.
+
+    `config.json` is written last: a folder that has it is complete. Raises ValueError for an unknown size or
+    quantization.
+    """
+    shape = _known(size, SHAPES, "size")
+    _known(quantization, dict.fromkeys(QUANTIZATIONS, True), "quantization")
+    spec = _ct2_spec(widen_weights(_load_weights(source_hf), shape), shape)
+    visit_spec(spec, lambda layer, name, value: _store(layer, name.rsplit("/")[-1], value, quantization))
+    # One array for both: real models tie them too. Nothing else is shared, so that memory traffic is the real one.
+    spec.decoder.projection.weight = spec.decoder.embeddings.weight
+    spec.register_vocabulary(_vocabulary(source_hf))
+    spec.validate()
+    spec.decoder.projection.weight = "decoder/embeddings/weight"
+
+    generation = _widened_generation_config(source_hf, shape)
+    spec.config.suppress_ids = generation["suppress_tokens"]
+    spec.config.suppress_ids_begin = generation["begin_suppress_tokens"]
+    spec.config.lang_ids = sorted(generation["lang_to_id"].values())
+    spec.config.alignment_heads = generation["alignment_heads"]
+    out.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(source_hf / name, out / name)
+    spec.save(str(out))
+    return out
+
+
+def widen_hf(source_hf: Path, size: str, out: Path, dtype: str = "float16") -> Path:
+    """Write nano, widened to `size`, as a Hugging Face model folder (float16 or float32) and return `out`."""
+    shape = _known(size, SHAPES, "size")
+    target = _known(dtype, {"float16": np.float16, "float32": np.float32}, "dtype of a Hugging Face folder")
+    weights = widen_weights(_load_weights(source_hf), shape)
+    out.mkdir(parents=True, exist_ok=True)
+    for file in source_hf.iterdir():
+        if file.suffix in {".json", ".txt"} and file.name not in {"config.json", "generation_config.json"}:
+            shutil.copyfile(file, out / file.name)
+    save_file(
+        {name: value.astype(target) for name, value in weights.items()}, out / "model.safetensors", {"format": "pt"}
+    )
+    config = _read_json(source_hf / "config.json") | {
+        "d_model": shape.width,
+        "encoder_layers": shape.layers,
+        "decoder_layers": shape.layers,
+        "num_hidden_layers": shape.layers,
+        "encoder_attention_heads": shape.heads,
+        "decoder_attention_heads": shape.heads,
+        "encoder_ffn_dim": 4 * shape.width,
+        "decoder_ffn_dim": 4 * shape.width,
+        "dtype": dtype,
+    }
+    generation = _widened_generation_config(source_hf, shape)
+    (out / "generation_config.json").write_text(json.dumps(generation, indent=1))
+    (out / "config.json").write_text(json.dumps(config, indent=1))
+    return out
+
+
+def widen_weights(nano: Weights, shape: Shape) -> Weights:
+    """Return the weights of `shape` under their Hugging Face names; copied layers share their arrays."""
+    wide: Weights = {}
+    for name, value in nano.items():
+        widened = _widen_array(name, value, shape.factor)
+        if ".layers." not in name:
+            wide[name] = widened
+            continue
+        stack, _, rest = name.partition(".layers.")
+        source, _, parameter = rest.partition(".")
+        is_output = "out_proj" in parameter or "fc2" in parameter
+        nothing = np.zeros_like(widened) if is_output else widened
+        for layer, layer_source in enumerate(shape.sources):
+            if layer_source == int(source):
+                wide[f"{stack}.layers.{layer}.{parameter}"] = widened if layer in shape.positions else nothing
+    return wide
+
+
+def _widen_array(name: str, value: np.ndarray, factor: int) -> np.ndarray:
+    if name.endswith("conv1.weight"):
+        return np.tile(value, (factor, 1, 1))
+    if "embed_positions" in name or "embed_tokens" in name:
+        return np.tile(value, (1, factor))
+    if name.startswith("model.decoder.layer_norm."):
+        return np.tile(value, factor) / np.float32(factor)
+    if value.ndim == 1:
+        return np.tile(value, factor)
+    return np.tile(value / np.float32(factor), (factor, factor) + (1,) * (value.ndim - 2))
+
+
+def _ct2_spec(weights: Weights, shape: Shape) -> WhisperSpec:
+    """Lay the weights out as CTranslate2 has them: query, key and value in one matrix."""
+    spec = WhisperSpec(shape.layers, shape.heads, shape.layers, shape.heads)
+    _set_linear(spec.encoder.conv1, weights, "model.encoder.conv1")
+    _set_linear(spec.encoder.conv2, weights, "model.encoder.conv2")
+    spec.decoder.embeddings.weight = weights["model.decoder.embed_tokens.weight"]
+    for stack, name in ((spec.encoder, "model.encoder"), (spec.decoder, "model.decoder")):
+        stack.position_encodings.encodings = weights[f"{name}.embed_positions.weight"]
+        _set_norm(stack.layer_norm, weights, f"{name}.layer_norm")
+        for index, layer in enumerate(stack.layer):
+            prefix = f"{name}.layers.{index}"
+            attention = f"{prefix}.self_attn"
+            _set_norm(layer.self_attention.layer_norm, weights, f"{attention}_layer_norm")
+            _set_linear(layer.self_attention.linear[0], weights, *(f"{attention}.{p}_proj" for p in "qkv"))
+            _set_linear(layer.self_attention.linear[1], weights, f"{attention}.out_proj")
+            if stack is spec.decoder:
+                attention = f"{prefix}.encoder_attn"
+                _set_norm(layer.attention.layer_norm, weights, f"{attention}_layer_norm")
+                _set_linear(layer.attention.linear[0], weights, f"{attention}.q_proj")
+                _set_linear(layer.attention.linear[1], weights, f"{attention}.k_proj", f"{attention}.v_proj")
+                _set_linear(layer.attention.linear[2], weights, f"{attention}.out_proj")
+            _set_norm(layer.ffn.layer_norm, weights, f"{prefix}.final_layer_norm")
+            _set_linear(layer.ffn.linear_0, weights, f"{prefix}.fc1")
+            _set_linear(layer.ffn.linear_1, weights, f"{prefix}.fc2")
+    return spec
+
+
+def _set_linear(layer, weights: Weights, *names: str) -> None:
+    """Set one layer to the given ones on top of each other; the key projection of Whisper has no bias."""
+    parts = [weights[f"{name}.weight"] for name in names]
+    biases = [
+        weights.get(f"{name}.bias", np.zeros(len(part), np.float32)) for name, part in zip(names, parts, strict=True)
+    ]
+    layer.weight = np.concatenate(parts)
+    layer.bias = np.concatenate(biases)
+
+
+def _set_norm(layer, weights: Weights, name: str) -> None:
+    layer.gamma = weights[f"{name}.weight"]
+    layer.beta = weights[f"{name}.bias"]
+
+
+def _store(layer, name: str, value: object, quantization: str) -> None:
+    """Bring one variable of a layer into the form it is stored in, as CTranslate2's converter does.
+
+    int8 has one scale for each output row; only matrices that have a place for a scale are quantized.
+    """
+    if not isinstance(value, np.ndarray):
+        return
+    if quantization == "int8" and hasattr(layer, f"{name}_scale"):
+        rows = value.reshape(len(value), -1)
+        largest = np.abs(rows).max(axis=1)
+        largest[largest == 0] = 127
+        scale = 127 / largest
+        setattr(layer, name, np.rint(rows * scale[:, None]).astype(np.int8).reshape(value.shape))
+        setattr(layer, f"{name}_scale", scale)
+    elif quantization == "float16":
+        setattr(layer, name, value.astype(np.float16))
+
+
+def _load_weights(source_hf: Path) -> Weights:
+    weights = load_file(source_hf / "model.safetensors")
+    return {name: value.astype(np.float32) for name, value in weights.items() if name != "proj_out.weight"}
+
+
+def _widened_generation_config(source_hf: Path, shape: Shape) -> dict:
+    config = _read_json(source_hf / "generation_config.json")
+    config["alignment_heads"] = [[shape.positions[layer], head] for layer, head in config["alignment_heads"]]
+    return config
+
+
+def _vocabulary(source_hf: Path) -> list[str]:
+    """Return every token in the order of its id."""
+    tokenizer = _read_json(source_hf / "tokenizer.json")
+    ids = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    return sorted(ids, key=ids.__getitem__)
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _known(name: str, choices: dict, what: str):
+    if name not in choices:
+        raise ValueError(f"unknown {what} {name!r}; use one of {', '.join(choices)}")
+    return choices[name]

@@ -1,0 +1,88 @@
+"""Audio bytes from elsewhere onto disk, never more of them than allowed."""
+
+import errno
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from auricle.errors import AudioTooLarge, MemoryPressure
+
+MIB = 1 << 20
+_STALE_S = 24 * 3600.0
+
+
+class BoundedFile:
+    """A temporary file that refuses to grow beyond ``max_bytes`` and is gone when closed.
+
+    ``announced_bytes`` is the size that the sender named, for the error message only. One thread at a time.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int, announced_bytes: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.NamedTemporaryFile(dir=folder, prefix="upload-", delete=False)  # noqa: SIM115
+        self.path = Path(self._file.name)
+        self.size = 0
+        self._max_bytes = max_bytes
+        self._announced_bytes = announced_bytes
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``. Raises AudioTooLarge past the limit, MemoryPressure where the disk is full."""
+        if self.size + len(data) > self._max_bytes:
+            raise too_large(self._max_bytes, self._announced_bytes)
+        try:
+            self._file.write(data)
+        except OSError as exc:
+            raise _no_room(exc) from exc
+        self.size += len(data)
+
+    def finish(self) -> None:
+        """Nothing more comes: all bytes can be read from ``path``."""
+        try:
+            self._file.flush()
+        except OSError as exc:
+            raise _no_room(exc) from exc
+
+    def close(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        except OSError as exc:
+            # What could not be flushed belongs to a file that is being thrown away.
+            if exc.errno != errno.ENOSPC:
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def too_large(max_bytes: int, size: int | None = None) -> AudioTooLarge:
+    """The error for a file over the limit; ``size`` in bytes where it is known."""
+    actual = f"The upload has {size / MIB:.1f} MiB" if size is not None else "The upload is too large"
+    return AudioTooLarge(
+        f"{actual}; at most {max_bytes / MIB:g} MiB are taken (AURICLE_MAX_UPLOAD_MB). "
+        "Send a compressed format such as mp3, opus or flac, or cut the file.",
+        param="file",
+    )
+
+
+def remove_stale_uploads(folder: Path) -> None:
+    """Remove files that a killed process left behind; what was written to in the last day stays."""
+    before = time.time() - _STALE_S
+    for path in folder.glob("upload-*"):
+        try:
+            if path.stat().st_mtime < before:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # Another server cleans the same folder.
+
+
+def _no_room(exc: OSError) -> OSError | MemoryPressure:
+    if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return MemoryPressure("The server's disk has no room for the upload; try again later.", retry_after_s=60)
+    return exc

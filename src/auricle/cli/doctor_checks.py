@@ -1,0 +1,211 @@
+"""The checks of ``auricle doctor``."""
+
+import asyncio
+import os
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from auricle import __version__
+from auricle.cli.compare import count_word_errors
+from auricle.cli.samples import list_samples
+from auricle.config import Settings
+from auricle.engines.devices import cuda_memory_bytes
+from auricle.engines.registry import ENGINES, choose_engine
+from auricle.engines.weights import NANO, find_model, list_models
+from auricle.errors import AuricleError
+from auricle.runtime import default_model_name, open_runtime
+from auricle.types import RequestInfo, TranscribeOptions, Transcript
+
+_PACKAGES = ("av", "ctranslate2", "onnxruntime", "numpy", "tokenizers", "huggingface-hub")
+_CPU_FLAGS = ("sse4_1", "avx", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "i8mm")
+"""What CTranslate2 and its libraries choose their kernels by."""
+_TOO_LITTLE_BYTES = 5 * 10**9
+"""Free space below which a large model does not fit."""
+_BROKEN_FROM = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; ``values`` are for programs, ``text`` is for people."""
+
+    name: str
+    ok: bool
+    text: str
+    values: dict[str, object] = field(default_factory=dict[str, object])
+
+
+def make_checks(settings: Settings) -> list[Check]:
+    """Everything that needs no engine."""
+    return [
+        _check_auricle(),
+        _check_packages(),
+        _check_cpu(settings),
+        _check_gpu(),
+        _check_engine(settings),
+        _check_model(settings),
+        _check_data(settings),
+    ]
+
+
+def check_self(settings: Settings) -> Check:
+    """Transcribe an example with the embedded model in an engine process, with the settings' engine and device."""
+    sample = list_samples()[0]
+    start = time.monotonic()
+    try:
+        transcript = asyncio.run(_transcribe(sample.path, settings.model_copy(update={"model": NANO})))
+    except AuricleError as error:
+        return Check("self-test", False, error.message, {"error": error.code, "message": error.message})
+    elapsed = time.monotonic() - start
+    wrong, words = count_word_errors(sample.text, transcript.text)
+    return Check(
+        "self-test",
+        wrong < _BROKEN_FROM * words,
+        f"{sample.path.name}: {transcript.text!r}, {wrong} of {words} words wrong, {elapsed:.1f} s with the start",
+        {"text": transcript.text, "reference": sample.text, "wrong_words": wrong, "words": words, "seconds": elapsed},
+    )
+
+
+async def _transcribe(path: Path, settings: Settings) -> Transcript:
+    runtime = open_runtime(settings)
+    try:
+        request = RequestInfo(request_id=uuid.uuid4().hex)
+        return await runtime.transcriber.run(path, TranscribeOptions(), model=None, request=request)
+    finally:
+        await runtime.close()
+
+
+def _check_auricle() -> Check:
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    return Check(
+        "auricle",
+        True,
+        f"{__version__}, Python {platform.python_version()}, {system}",
+        {"version": __version__, "python": platform.python_version(), "system": system},
+    )
+
+
+def _check_packages() -> Check:
+    versions = {name: _version(name) for name in _PACKAGES}
+    missing = [name for name, found in versions.items() if found is None]
+    text = ", ".join(f"{name} {found or 'MISSING'}" for name, found in versions.items())
+    libraries = _ffmpeg_libraries()
+    return Check(
+        "packages",
+        not missing,
+        f"{text}; FFmpeg {', '.join(f'{name} {number}' for name, number in libraries.items())}",
+        {"versions": versions, "ffmpeg": libraries},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _ffmpeg_libraries() -> dict[str, str]:
+    try:
+        import av
+    except ImportError:
+        return {}
+    wanted = ("libavcodec", "libavformat", "libswresample")
+    return {name: ".".join(map(str, av.library_versions[name])) for name in wanted if name in av.library_versions}
+
+
+def _check_cpu(settings: Settings) -> Check:
+    flags = _cpu_flags()
+    threads = settings.threads or os.cpu_count() or 1
+    return Check(
+        "cpu",
+        True,
+        f"{os.cpu_count()} cores, engine threads {threads}, {' '.join(flags) or 'features unknown'}",
+        {"cores": os.cpu_count(), "threads": threads, "features": flags},
+    )
+
+
+def _cpu_flags() -> list[str]:
+    try:
+        info = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return []
+    line = next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "")
+    present = set(line.split())
+    return [flag for flag in _CPU_FLAGS if flag in present]
+
+
+def _check_gpu() -> Check:
+    memory = cuda_memory_bytes()
+    sizes = ", ".join(f"{size / 2**30:.0f} GiB" for size in memory)
+    return Check("gpu", True, f"CUDA: {sizes or 'none'}", {"cuda_memory_bytes": list(memory)})
+
+
+def _check_engine(settings: Settings) -> Check:
+    return _checked("engine", lambda: _describe_engine(settings))
+
+
+def _describe_engine(settings: Settings) -> tuple[str, dict[str, object]]:
+    name = choose_engine(settings.engine)
+    known = ", ".join(sorted(ENGINES))
+    if name != "ct2":
+        return f"{name} (of {known})", {"engine": name, "engines": sorted(ENGINES)}
+    from auricle.engines.ct2_engine import choose_compute_type, choose_device
+
+    device = choose_device(settings.device)
+    chosen, reason = choose_compute_type(device)
+    if settings.compute_type != "auto":
+        chosen, reason = settings.compute_type, "the setting says so"
+    values: dict[str, object] = {
+        "engine": name,
+        "engines": sorted(ENGINES),
+        "device": device,
+        "compute_type": chosen,
+        "reason": reason,
+    }
+    return f"{name} (of {known}) on {device}, {chosen}: {reason}", values
+
+
+def _check_model(settings: Settings) -> Check:
+    return _checked("model", lambda: _describe_model(settings))
+
+
+def _describe_model(settings: Settings) -> tuple[str, dict[str, object]]:
+    name = default_model_name(settings)
+    found = find_model(name, data_dir=settings.data_dir, allow_local=True)
+    on_disk = [model.name for model in list_models(settings.data_dir)]
+    where = f"in {found.path}" if found else f"not on disk; `auricle models pull {name}` downloads it"
+    return f"default {name}, {where}; on disk: {', '.join(on_disk)}", {
+        "default": name,
+        "folder": str(found.path) if found else None,
+        "on_disk": on_disk,
+    }
+
+
+def _check_data(settings: Settings) -> Check:
+    folder = settings.data_dir
+    present = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    is_writable = present.is_dir() and os.access(present, os.W_OK)
+    free = shutil.disk_usage(present).free
+    remark = "" if free > _TOO_LITTLE_BYTES else ", too little for large models"
+    return Check(
+        "data",
+        is_writable,
+        f"{folder}{'' if is_writable else ' cannot be written'}, {free / 1e9:.1f} GB free{remark}",
+        {"folder": str(folder), "writable": is_writable, "free_bytes": free},
+    )
+
+
+def _checked(name: str, look: Callable[[], tuple[str, dict[str, object]]]) -> Check:
+    try:
+        text, values = look()
+    except AuricleError as error:
+        return Check(name, False, error.message, {"error": error.code, "message": error.message})
+    except ImportError as error:
+        return Check(name, False, str(error), {"error": "import", "message": str(error)})
+    return Check(name, True, text, values)

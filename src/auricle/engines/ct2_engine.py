@@ -1,0 +1,312 @@
+"""Whisper on CTranslate2 (CPU and CUDA), called directly.
+
+A row is encoded once: its encoding is kept by ``Row.key`` for language detection, hotter tries and word alignment.
+CTranslate2 wants the start of transcript at one index, one set of options a call, and one start sequence an alignment.
+"""
+
+import math
+import os
+import struct
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ctranslate2
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.engines.base import EngineConfig
+from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
+from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
+from auricle.units import N_FRAMES, TIMESTAMP_S
+
+_CACHE_BYTES = 128 * 2**20
+_BATCH = {"cpu": 8, "cuda": 32}
+_PREFERRED = {
+    "cpu": ("int8_float32", "float32"),
+    "cuda": ("float16", "int8_float16", "float32"),
+}
+_WHY = {
+    "int8_float32": "8-bit weights are about twice as fast as float32 on this CPU, at nearly the same error",
+    "float16": "the GPU computes float16 natively",
+    "int8_float16": "the GPU has no fast float16, but 8-bit products",
+    "float32": "the device supports nothing faster",
+}
+
+Encoding = NDArray[np.float32]
+"""(1, n_frames // 2, d_model) on the host."""
+
+
+def choose_device(device: str) -> str:
+    """``cpu`` or ``cuda`` for a setting that may say ``auto``."""
+    if device == "auto":
+        return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    return device
+
+
+def choose_compute_type(device: str) -> tuple[str, str]:
+    """The number format that ``device`` does well, and why."""
+    supported = ctranslate2.get_supported_compute_types(device)
+    chosen = next((name for name in _PREFERRED[device] if name in supported), "float32")
+    return chosen, _WHY[chosen]
+
+
+def load(config: EngineConfig) -> "CT2Engine":
+    """Load the model of ``config``.
+
+    Raises InvalidOption for a compute type that the device lacks, EngineOutOfMemory and EngineFailed otherwise.
+    """
+    device = choose_device(config.device)
+    compute_type = config.compute_type
+    if compute_type == "auto":
+        compute_type = choose_compute_type(device)[0]
+    supported = ctranslate2.get_supported_compute_types(device)
+    if compute_type != "default" and compute_type not in {*supported, "int8"}:
+        raise InvalidOption(
+            f"compute type {compute_type!r} is not supported by this {device} device; it has {', '.join(sorted(supported))}",
+            param="compute_type",
+        )
+    try:
+        model = ctranslate2.models.Whisper(
+            str(config.model_path),
+            device=device,
+            device_index=config.device_index,
+            compute_type=compute_type,
+            intra_threads=config.threads or os.cpu_count() or 1,
+            inter_threads=1,
+        )
+    except (RuntimeError, ValueError) as error:
+        if "out of memory" in str(error):
+            raise EngineOutOfMemory(f"{config.model_name} does not fit into the memory of {device}: {error}") from error
+        raise EngineFailed(f"CTranslate2 cannot load {config.model_name} from {config.model_path}: {error}") from error
+    return CT2Engine(model, config, device)
+
+
+class CT2Engine:
+    """See ``engines.base.Engine``."""
+
+    def __init__(self, model: Any, config: EngineConfig, device: str) -> None:
+        self._model = model
+        self._device = device
+        self._encodings: OrderedDict[str, Encoding] = OrderedDict()
+        self._cached_bytes = 0
+        encoder_layers, decoder_layers = count_layers(config.model_path / "model.bin")
+        multilingual = bool(model.is_multilingual)
+        self.info = ModelInfo(
+            name=config.model_name,
+            engine="ct2",
+            device=device,
+            compute_type=str(model.compute_type),
+            n_mels=int(model.n_mels),
+            is_multilingual=multilingual,
+            # Turbo and the distilled models have a pruned decoder that was never trained to translate.
+            can_translate=multilingual and decoder_layers * 2 > encoder_layers,
+            max_batch=config.max_batch or _BATCH[device],
+            batch_by=("options", "prompt_length"),
+            details={"ctranslate2": ctranslate2.__version__, "encoder_layers": str(encoder_layers)},
+        )
+
+    def decode(self, rows: Sequence[Row]) -> list[Decoding]:
+        try:
+            encodings = self._encode(rows)
+            if rows[0].options.task == "detect_language":
+                return self._detect_language(encodings)
+            return self._generate(rows, encodings)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, MemoryError) or "out of memory" in str(error):
+                raise EngineOutOfMemory(f"{len(rows)} rows need more memory than {self._device} has") from error
+            raise
+
+    def close(self) -> None:
+        self._encodings.clear()
+        self._model.unload_model()
+
+    def _encode(self, rows: Sequence[Row]) -> list[Encoding]:
+        missing = {row.key: row for row in rows if row.key not in self._encodings}
+        fresh: dict[str, Encoding] = {}
+        # On a CPU a batch is no faster than its rows, and needs more memory.
+        step = len(missing) if self._device == "cuda" else 1
+        todo = list(missing.values())
+        for first in range(0, len(todo), max(step, 1)):
+            part = todo[first : first + step]
+            features = np.stack([_pad_features(row.features) for row in part])
+            encoded = self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=True)
+            array = _to_numpy(encoded)
+            fresh |= {row.key: array[index : index + 1] for index, row in enumerate(part)}
+        answer = [fresh[row.key] if row.key in fresh else self._encodings[row.key] for row in rows]
+        for row, encoding in zip(rows, answer, strict=True):
+            self._remember(row.key, encoding)
+        return answer
+
+    def _remember(self, key: str, encoding: Encoding) -> None:
+        if key not in self._encodings:
+            self._cached_bytes += encoding.nbytes
+        self._encodings[key] = encoding
+        self._encodings.move_to_end(key)
+        while self._cached_bytes > _CACHE_BYTES and len(self._encodings) > 1:
+            _, old = self._encodings.popitem(last=False)
+            self._cached_bytes -= old.nbytes
+
+    def _detect_language(self, encodings: Sequence[Encoding]) -> list[Decoding]:
+        found = self._model.detect_language(_view(encodings))
+        return [
+            Decoding(language_probabilities=tuple((token[2:-2], probability) for token, probability in row))
+            for row in found
+        ]
+
+    def _generate(self, rows: Sequence[Row], encodings: Sequence[Encoding]) -> list[Decoding]:
+        options = rows[0].options
+        results = self._model.generate(
+            _view(encodings),
+            [list(row.prompt) for row in rows],
+            **_generate_arguments(options, len(rows[0].prompt)),
+        )
+        decodings = [_decoding(result, options) for result in results]
+        if options.word_timestamps or options.logprobs:
+            return self._align(rows, encodings, decodings)
+        return decodings
+
+    def _align(
+        self, rows: Sequence[Row], encodings: Sequence[Encoding], decodings: Sequence[Decoding]
+    ) -> list[Decoding]:
+        """Adds times and probabilities of the text tokens; one call a start sequence."""
+        answer = list(decodings)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault(self._start_sequence(row), []).append(index)
+        for start_sequence, group in groups.items():
+            text = {index: self._text_tokens(decodings[index].tokens) for index in group}
+            spoken = [index for index in group if text[index]]
+            if spoken:
+                found = self._model.align(
+                    _view([encodings[index] for index in spoken]),
+                    list(start_sequence),
+                    [text[index] for index in spoken],
+                    [min(rows[index].features.shape[1], N_FRAMES) for index in spoken],
+                )
+                for index, result in zip(spoken, found, strict=True):
+                    answer[index] = _with_alignment(decodings[index], result)
+            for index in set(group) - set(spoken):
+                answer[index] = _replace_alignment(decodings[index], times=(), probabilities=())
+        return answer
+
+    def _start_sequence(self, row: Row) -> tuple[int, ...]:
+        """Start of transcript, language and task: the prompt's tail without the no-timestamps token."""
+        tail = row.prompt[-3:] if self.info.is_multilingual else row.prompt[-1:]
+        if row.options.without_timestamps:
+            tail = row.prompt[-4:-1] if self.info.is_multilingual else row.prompt[-2:-1]
+        return tail
+
+    def _text_tokens(self, tokens: Iterable[int]) -> list[int]:
+        # The end-of-text token is the first special one in every Whisper vocabulary.
+        eot = 50257 if self.info.is_multilingual else 50256
+        return [token for token in tokens if token < eot]
+
+
+def _generate_arguments(options: DecodingOptions, prompt_length: int) -> dict[str, Any]:
+    sampling = options.temperature > 0
+    return {
+        "beam_size": 1 if sampling else options.beam_size,
+        "patience": 1.0 if sampling else options.patience,
+        "num_hypotheses": options.best_of if sampling else 1,
+        "sampling_topk": 0 if sampling else 1,
+        "sampling_temperature": options.temperature if sampling else 1.0,
+        "length_penalty": options.length_penalty,
+        "repetition_penalty": options.repetition_penalty,
+        "no_repeat_ngram_size": options.no_repeat_ngram_size,
+        "max_length": min(448, prompt_length + options.max_new_tokens) if options.max_new_tokens else 448,
+        "return_scores": True,
+        "return_no_speech_prob": True,
+        "suppress_blank": True,
+        "suppress_tokens": list(options.suppress_tokens),
+        "max_initial_timestamp_index": round(options.max_initial_timestamp / TIMESTAMP_S),
+    }
+
+
+def _decoding(result: Any, options: DecodingOptions) -> Decoding:
+    tokens = tuple(result.sequences_ids[0])
+    # The score is the sum of log-probabilities over length ** length_penalty; openai/whisper divides by length + 1.
+    total = result.scores[0] * len(tokens) ** options.length_penalty
+    return Decoding(
+        tokens=tokens,
+        avg_logprob=total / (len(tokens) + 1),
+        no_speech_prob=result.no_speech_prob,
+        temperature=options.temperature,
+    )
+
+
+def _with_alignment(decoding: Decoding, result: Any) -> Decoding:
+    """Start of a token is where the alignment path first reaches it, its end where it reaches the next one."""
+    pairs = np.array(result.alignments, dtype=np.int64).reshape(-1, 2)
+    first = np.diff(pairs[:, 0], prepend=-1) > 0
+    starts = (pairs[first, 1] * TIMESTAMP_S).tolist()
+    times = tuple(zip(starts[:-1], starts[1:], strict=True))
+    probabilities = tuple(float(p) for p in result.text_token_probs)
+    count = min(len(times), len(probabilities))
+    return _replace_alignment(decoding, times=times[:count], probabilities=probabilities[:count])
+
+
+def _replace_alignment(
+    decoding: Decoding, *, times: tuple[tuple[float, float], ...], probabilities: tuple[float, ...]
+) -> Decoding:
+    return Decoding(
+        tokens=decoding.tokens,
+        avg_logprob=decoding.avg_logprob,
+        no_speech_prob=decoding.no_speech_prob,
+        temperature=decoding.temperature,
+        token_times=times,
+        token_probabilities=probabilities,
+        token_logprobs=tuple(math.log(max(p, 1e-10)) for p in probabilities),
+    )
+
+
+def _pad_features(features: Features) -> Features:
+    """To 30 s with zeros, as openai/whisper's ``pad_or_trim`` does."""
+    missing = N_FRAMES - features.shape[1]
+    padded = np.pad(features, ((0, 0), (0, missing))) if missing > 0 else features[:, :N_FRAMES]
+    return np.ascontiguousarray(padded, dtype=np.float32)
+
+
+def _view(encodings: Sequence[Encoding]) -> Any:
+    joined = encodings[0] if len(encodings) == 1 else np.concatenate(encodings)
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(joined))
+
+
+def _to_numpy(view: Any) -> Encoding:
+    if view.dtype != ctranslate2.DataType.float32:
+        view = view.to(ctranslate2.DataType.float32)
+    return np.array(view)
+
+
+def count_layers(model_bin: Path) -> tuple[int, int]:
+    """Encoder and decoder layers of a CTranslate2 model, read from the names of its variables.
+
+    The format (version 6): u32 version, spec name, u32 revision, u32 count, then for each variable its name, u8 rank,
+    u32 dimensions, u8 type, u32 bytes, data; strings are u16 length + bytes with a closing zero.
+    """
+    layers: dict[str, set[str]] = {"encoder": set(), "decoder": set()}
+    with model_bin.open("rb") as file:
+        _read(file, "<I")
+        _read_string(file)
+        _read(file, "<I")
+        for _ in range(_read(file, "<I")):
+            part, _, rest = _read_string(file).partition("/")
+            layer = rest.partition("/")[0]
+            if part in layers and layer.startswith("layer_") and layer[6:].isdigit():
+                layers[part].add(layer)
+            rank = _read(file, "<B")
+            file.seek(4 * rank + 1, os.SEEK_CUR)
+            file.seek(_read(file, "<I"), os.SEEK_CUR)
+    return len(layers["encoder"]), len(layers["decoder"])
+
+
+def _read(file: BinaryIO, layout: str) -> int:
+    data = file.read(struct.calcsize(layout))
+    if len(data) < struct.calcsize(layout):
+        raise EngineFailed("model.bin ends early: the file is damaged; remove the model and fetch it again")
+    return struct.unpack(layout, data)[0]
+
+
+def _read_string(file: BinaryIO) -> str:
+    return file.read(_read(file, "<H")).rstrip(b"\0").decode("utf-8", errors="replace")

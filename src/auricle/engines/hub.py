@@ -1,0 +1,153 @@
+"""Fetches a model of the Hugging Face hub into a plain folder.
+
+Everything the hub library can be told by its environment holds: ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``,
+proxies. https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import WeakFileLock
+from tqdm import tqdm
+
+from auricle.engines.model_folder import (
+    CONVERT_HINT,
+    OPTIONAL_FILES,
+    REQUIRED_FILES,
+    VOCABULARIES,
+    Manifest,
+    folder_problem,
+    missing_files,
+    read_manifest,
+    write_manifest,
+)
+from auricle.errors import ModelNotFound
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are there and the bytes of the whole model, from any thread."""
+
+_METADATA_TIMEOUT_S = 10.0
+
+
+class HubUnreachable(Exception):
+    """The hub did not answer, or not as a hub does."""
+
+
+def fetch(repo: str, revision: str | None, target: Path, progress: Progress | None = None) -> None:
+    """Download ``repo`` at ``revision`` (None: its main branch) into the folder ``target``, all or nothing.
+
+    What is there of an earlier try is used. ``target`` appears, or is replaced, only when every file is complete, and
+    holds a manifest. Two processes that want the same model take turns.
+
+    Raises ModelNotFound where the hub has no such model or it is not one for CTranslate2, HubUnreachable where the
+    hub or the way to it fails.
+    """
+    unfinished = target.parent / ".partial" / target.name
+    lock = target.parent / ".locks" / target.name
+    unfinished.mkdir(parents=True, exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(lock):
+        commit, sizes = _ask(repo, revision)
+        present = read_manifest(target)
+        if present is not None and present.commit == commit and folder_problem(target) is None:
+            shutil.rmtree(unfinished)
+            return
+        _download(repo, commit, sizes, unfinished, progress)
+        shutil.rmtree(unfinished / ".cache", ignore_errors=True)
+        write_manifest(unfinished, Manifest(repo=repo, commit=commit, files=sizes))
+        if target.exists():
+            shutil.rmtree(target)
+        unfinished.replace(target)
+
+
+def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
+    """The commit that the revision stands for, and the size of each file that is needed of it."""
+    try:
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_METADATA_TIMEOUT_S)
+    except GatedRepoError as error:
+        raise ModelNotFound(
+            f"model {repo} is gated: accept its terms on the hub and set HF_TOKEN", param="model"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelNotFound(f"model {repo} has no revision {revision!r} on the hub", param="model") from error
+    except RepositoryNotFoundError as error:
+        raise ModelNotFound(
+            f"the hub has no model {repo}, or it is private and HF_TOKEN does not open it", param="model"
+        ) from error
+    except (OSError, httpx2.HTTPError, ValueError) as error:
+        raise HubUnreachable(_reason(error)) from error
+    found = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    missing = missing_files(set(found))
+    if missing or info.sha is None:
+        raise ModelNotFound(
+            f"{repo} is not a complete CTranslate2 Whisper model: it has no {', no '.join(missing)}; {CONVERT_HINT} "
+            "and pass the folder",
+            param="model",
+        )
+    wanted = (*REQUIRED_FILES, *VOCABULARIES, *OPTIONAL_FILES)
+    return info.sha, {name: found[name] for name in wanted if name in found}
+
+
+def _download(repo: str, commit: str, sizes: dict[str, int], folder: Path, progress: Progress | None) -> None:
+    total = sum(sizes.values())
+    try:
+        snapshot_download(
+            repo,
+            revision=commit,
+            local_dir=folder,
+            allow_patterns=list(sizes),
+            max_workers=4,
+            tqdm_class=_reporting_bar(total, progress),
+        )
+    except (OSError, httpx2.HTTPError, ValueError) as error:
+        raise HubUnreachable(_reason(error)) from error
+    for name, size in sizes.items():
+        path = folder / name
+        actual = path.stat().st_size if path.is_file() else 0
+        if actual == 0 or (size and actual != size):
+            path.unlink(missing_ok=True)
+            raise HubUnreachable(f"{name} came with {actual} bytes instead of {size}")
+        sizes[name] = actual
+    if progress is not None:
+        progress(total, total)
+
+
+def _reporting_bar(total: int, progress: Progress | None) -> type[Any]:
+    """A tqdm class that prints nothing and reports bytes.
+
+    The library counts the same bytes in more than one bar (as received, and as written); the furthest one is right.
+    """
+    furthest = 0
+
+    class ReportingBar(tqdm):  # pyright: ignore[reportMissingTypeArgument]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.counts_bytes = kwargs.get("unit") == "B"
+            self.seen = int(kwargs.get("initial") or 0)
+            super().__init__(*args, **(kwargs | {"disable": True}))  # pyright: ignore[reportUnknownMemberType]
+
+        def update(self, n: float | None = 1) -> None:
+            nonlocal furthest
+            self.seen += int(n or 0)
+            if progress is not None and self.counts_bytes and self.seen > furthest:
+                furthest = self.seen
+                progress(min(furthest, total), total)
+
+    return ReportingBar
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, HfHubHTTPError):
+        return f"it answered {error.response.status_code}"
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line[:200]

@@ -1,0 +1,62 @@
+"""Parts of the transcript, in order, into the whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from auricle.pipeline.clip import WindowDone
+from auricle.types import ClipDone, Dropped, Segment, Span, TranscribeOptions, Timings, Transcript
+from auricle.units import samples_to_seconds
+
+_MIN_SILENCE_S = 1.0
+"""Shorter stretches without speech are not worth a ``dropped`` entry."""
+
+
+@dataclass(slots=True)
+class Assembler:
+    """Collects what the clips give, numbers the segments, and notes what was left out."""
+
+    segments: list[Segment] = field(default_factory=list[Segment])
+    dropped: list[Dropped] = field(default_factory=list[Dropped])
+    position: float = 0.0
+    """Seconds of the file up to which everything is accounted for."""
+
+    def add(self, pieces: Sequence[Span], windows: Sequence[WindowDone]) -> ClipDone:
+        """Take in a clip: the ranges of the file that it is made of and what its windows gave."""
+        for piece in pieces:
+            self._note_silence(samples_to_seconds(piece.start))
+            self.position = max(self.position, samples_to_seconds(piece.end))
+        added: list[Segment] = []
+        for window in windows:
+            self.dropped.extend(window.dropped)
+            for segment in window.segments:
+                added.append(replace(segment, id=len(self.segments) + len(added)))
+        self.segments.extend(added)
+        start = samples_to_seconds(pieces[0].start) if pieces else self.position
+        return ClipDone(start=start, end=self.position, segments=tuple(added))
+
+    def finish(
+        self,
+        options: TranscribeOptions,
+        *,
+        language: str | None,
+        language_probability: float | None,
+        warnings: Sequence[str],
+        timings: Timings,
+    ) -> Transcript:
+        """The whole transcript; the file ends after ``timings.audio`` seconds."""
+        self._note_silence(timings.audio)
+        return Transcript(
+            text="".join(segment.text for segment in self.segments).strip(),
+            segments=tuple(self.segments),
+            language=language,
+            language_probability=language_probability,
+            duration=timings.audio,
+            task=options.task,
+            dropped=tuple(sorted(self.dropped, key=lambda span: span.start)),
+            warnings=tuple(warnings),
+            timings=timings,
+        )
+
+    def _note_silence(self, until: float) -> None:
+        if until - self.position >= _MIN_SILENCE_S:
+            self.dropped.append(Dropped(start=self.position, end=until, reason="silence"))

@@ -1,0 +1,198 @@
+"""The one loop: window, features, decoding, judgement, segments, next window, until the clip ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from auricle.audio.mel import log_mel
+from auricle.batching.scheduler import Recognizer
+from auricle.pipeline.fallback import Verdict, choose_best, compression_ratio, judge
+from auricle.pipeline.language import vote
+from auricle.pipeline.meter import Meter
+from auricle.pipeline.prompts import Prompter
+from auricle.pipeline.reader import call_in_thread
+from auricle.pipeline.segments import Piece, split_tokens
+from auricle.pipeline.words import group_words, place_words
+from auricle.tokenizer import Tokenizer
+from auricle.types import (
+    Decoding,
+    DecodingOptions,
+    Dropped,
+    Features,
+    RequestInfo,
+    Row,
+    Segment,
+    TokenLogprob,
+    TranscribeOptions,
+    Window,
+    Word,
+)
+from auricle.units import samples_to_seconds
+
+NextWindow = Callable[[int], Awaitable[Window | None]]
+"""Window that begins at a sample of the clip, or None at its end."""
+
+_DETECT = DecodingOptions(task="detect_language")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowDone:
+    """What one window gave; ``start`` and ``end`` are the file samples that are done with it."""
+
+    start: int
+    end: int
+    segments: tuple[Segment, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipDecoder:
+    """Decodes the clips of one request with one model."""
+
+    recognizer: Recognizer
+    tokenizer: Tokenizer
+    options: TranscribeOptions
+    request: RequestInfo
+    meter: Meter
+    remaining_s: Callable[[], float]
+    """Audio that the request still has to do, for the queue's order."""
+    run_id: str = field(default_factory=lambda: uuid4().hex)
+    """Keeps windows of different runs apart; request ids come from clients and may repeat."""
+    _features: dict[int, Features] = field(default_factory=dict[int, Features])
+    """Features of windows whose language was detected, by start, until they are decoded."""
+
+    async def run(self, next_window: NextWindow, language: str | None) -> AsyncGenerator[WindowDone, None]:
+        """The windows of a clip in order; each begins where the text of the one before ended."""
+        multilingual = self.recognizer.info.is_multilingual
+        prompter = Prompter(self.tokenizer, self.options, multilingual=multilingual)
+        position = 0
+        while (window := await next_window(position)) is not None:
+            if self.options.language_per_window and self.options.language is None and multilingual:
+                language, _ = await self.detect_language([window])
+            decoding, silent = await self._decode_window(window, prompter.build(language))
+            if silent:
+                position += len(window.samples)
+                start, end = window.start, window.to_file(len(window.samples), is_end=True)
+                dropped = Dropped(start=samples_to_seconds(start), end=samples_to_seconds(end), reason="no_speech")
+                yield WindowDone(start=start, end=end, dropped=(dropped,))
+                continue
+            split = split_tokens(decoding.tokens, window, self.tokenizer, packed=not self.options.sequential)
+            prompter.accept([token for piece in split.pieces for token in piece.tokens], decoding.temperature)
+            position += split.advance
+            yield WindowDone(
+                start=window.start,
+                end=window.to_file(split.advance, is_end=True),
+                segments=tuple(self._segments(split.pieces, decoding, window, language)),
+            )
+
+    async def detect_language(self, windows: Sequence[Window]) -> tuple[str, float]:
+        """Language and probability by a vote of the windows, weighted by their speech."""
+        answers = await asyncio.gather(*(self._detect(window) for window in windows))
+        weights = [sum(span.length for span in window.speech) / 16_000 + 1e-3 for window in windows]
+        return vote(list(zip(answers, weights, strict=True)), self.options.languages)
+
+    async def _detect(self, window: Window) -> Decoding:
+        features = await self._make_features(window)
+        self._features[window.start] = features
+        return await self._ask(window, features, (self.tokenizer.sot,), _DETECT)
+
+    async def _make_features(self, window: Window) -> Features:
+        return await call_in_thread(self.meter.add_features, _window_features, window, self.recognizer.info.n_mels)
+
+    async def _decode_window(self, window: Window, prompt: tuple[int, ...]) -> tuple[Decoding, bool]:
+        """The accepted decoding, and whether the window is silent."""
+        features = self._features.pop(window.start, None)
+        if features is None:
+            features = await self._make_features(window)
+        self.meter.windows += 1
+        tries: list[tuple[Decoding, str]] = []
+        for temperature in self.options.temperatures:
+            decoding = await self._ask(window, features, prompt, decoding_options(self.options, temperature))
+            text = self.tokenizer.decode(decoding.tokens).strip()
+            verdict = judge(decoding, text, self.options)
+            if verdict is not Verdict.RETRY:
+                return decoding, verdict is Verdict.SILENT
+            tries.append((decoding, text))
+        return choose_best(tries, self.options), False
+
+    async def _ask(
+        self, window: Window, features: Features, prompt: tuple[int, ...], options: DecodingOptions
+    ) -> Decoding:
+        key = f"{self.run_id}:{window.clip_index}:{window.start}"
+        row = Row(key=key, features=features, prompt=prompt, options=options)
+        answer = await self.recognizer.decode(row, self.request, remaining_s=self.remaining_s())
+        self.meter.add_answer(answer)
+        if options.temperature > self.options.temperatures[0]:
+            self.meter.fallbacks += 1
+        return answer.decoding
+
+    def _segments(
+        self, pieces: Sequence[Piece], decoding: Decoding, window: Window, language: str | None
+    ) -> list[Segment]:
+        whole = self.tokenizer.decode(decoding.tokens).strip()
+        return [
+            Segment(
+                id=0,  # numbered when the transcript is put together
+                start=samples_to_seconds(window.to_file(piece.start)),
+                end=samples_to_seconds(window.to_file(piece.end, is_end=True)),
+                text=self.tokenizer.decode(piece.tokens),
+                tokens=piece.tokens,
+                temperature=decoding.temperature,
+                avg_logprob=decoding.avg_logprob,
+                compression_ratio=compression_ratio(whole),
+                no_speech_prob=decoding.no_speech_prob,
+                language=language,
+                words=self._words(piece, decoding, window, language),
+                logprobs=self._logprobs(piece, decoding),
+            )
+            for piece in pieces
+        ]
+
+    def _words(
+        self, piece: Piece, decoding: Decoding, window: Window, language: str | None
+    ) -> tuple[Word, ...] | None:
+        if not self.options.word_timestamps or decoding.token_times is None or decoding.token_probabilities is None:
+            return None
+        text = self._text_tokens(piece)
+        own = slice(piece.text_offset, piece.text_offset + len(text))
+        times, probabilities = decoding.token_times[own], decoding.token_probabilities[own]
+        words = group_words(text, times, probabilities, self.tokenizer, language)
+        return tuple(place_words(words, window, piece.start, piece.end))
+
+    def _logprobs(self, piece: Piece, decoding: Decoding) -> tuple[TokenLogprob, ...] | None:
+        if not self.options.logprobs or decoding.token_logprobs is None:
+            return None
+        text = self._text_tokens(piece)
+        logprobs = decoding.token_logprobs[piece.text_offset : piece.text_offset + len(text)]
+        return tuple(
+            TokenLogprob(token=self.tokenizer.decode([token]), bytes=tuple(self.tokenizer.token_bytes(token)), logprob=p)
+            for token, p in zip(text, logprobs, strict=False)
+        )
+
+    def _text_tokens(self, piece: Piece) -> list[int]:
+        return [token for token in piece.tokens if token < self.tokenizer.eot]
+
+
+def decoding_options(options: TranscribeOptions, temperature: float) -> DecodingOptions:
+    """What the engine is told for one try."""
+    return DecodingOptions(
+        task=options.task,
+        temperature=temperature,
+        beam_size=options.beam_size,
+        best_of=options.best_of,
+        patience=options.patience,
+        length_penalty=options.length_penalty,
+        repetition_penalty=options.repetition_penalty,
+        no_repeat_ngram_size=options.no_repeat_ngram_size,
+        suppress_tokens=options.suppress_tokens,
+        without_timestamps=options.without_timestamps,
+        max_initial_timestamp=options.max_initial_timestamp,
+        max_new_tokens=options.max_new_tokens,
+        word_timestamps=options.word_timestamps,
+        logprobs=options.logprobs,
+    )
+
+
+def _window_features(window: Window, n_mels: int) -> Features:
+    return log_mel(window.samples, n_mels, before=window.before, after=window.after)

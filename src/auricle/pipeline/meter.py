@@ -1,0 +1,55 @@
+"""What a request has cost so far."""
+
+from dataclasses import dataclass
+
+from auricle.types import Answer, Timings
+from auricle.units import samples_to_seconds
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts of one request, in seconds where not said otherwise; used on the event loop only."""
+
+    decode: float = 0.0
+    vad: float = 0.0
+    features: float = 0.0
+    queue: float = 0.0
+    inference: float = 0.0
+    samples: int = 0
+    """Decoded samples of audio."""
+    windows: int = 0
+    fallbacks: int = 0
+    max_batch: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add_decode(self, seconds: float) -> None:
+        self.decode += seconds
+
+    def add_vad(self, seconds: float) -> None:
+        self.vad += seconds
+
+    def add_features(self, seconds: float) -> None:
+        self.features += seconds
+
+    def add_answer(self, answer: Answer) -> None:
+        """A row's queue time, its share of the batch's time, and its tokens."""
+        self.queue += answer.queued_s
+        self.inference += answer.inference_s / max(answer.batch_rows, 1)
+        self.max_batch = max(self.max_batch, answer.batch_rows)
+        self.output_tokens += len(answer.decoding.tokens)
+
+    def timings(self, total: float) -> Timings:
+        """The counts as they are reported, with ``total`` seconds of wall clock."""
+        return Timings(
+            decode=self.decode,
+            vad=self.vad,
+            features=self.features,
+            queue=self.queue,
+            inference=self.inference,
+            total=total,
+            audio=samples_to_seconds(self.samples),
+            windows=self.windows,
+            fallbacks=self.fallbacks,
+            max_batch=self.max_batch,
+        )

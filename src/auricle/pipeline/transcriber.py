@@ -1,0 +1,189 @@
+"""The run of a request, from a file to a transcript; the same for HTTP, jobs and the command line."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import BinaryIO
+
+from auricle.audio.decode import decode_audio
+from auricle.errors import UnsupportedOption
+from auricle.pipeline.assemble import Assembler
+from auricle.pipeline.clip import ClipDecoder, WindowDone
+from auricle.pipeline.meter import Meter
+from auricle.pipeline.models import Model, Models
+from auricle.pipeline.ordered import map_in_order
+from auricle.pipeline.reader import RollingAudio, call_in_thread, read_blocks
+from auricle.types import Clip, ClipDone, RequestInfo, Samples, Span, TranscribeOptions, Transcript, Window
+from auricle.units import N_FFT, N_SAMPLES, samples_to_seconds
+from auricle.windows.clips import Clipper
+from auricle.windows.cut import cut_window, plain_window
+
+_VOTERS = 3
+"""Clips whose language is detected before the first one is decoded."""
+
+_MARGIN = N_FFT // 2
+"""Neighbouring samples that the features of a window's edges need."""
+
+Blocks = AsyncGenerator[Samples, None]
+Source = Path | BinaryIO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ClipResult:
+    pieces: tuple[Span, ...]
+    windows: tuple[WindowDone, ...]
+    language: tuple[str | None, float | None]
+
+
+class Transcriber:
+    """Turns audio into transcripts with the models it is given.
+
+    ``max_windows_in_flight`` bounds the memory of a request; ``max_audio_s`` the decoded length of a file.
+    """
+
+    def __init__(self, models: Models, *, max_windows_in_flight: int, max_audio_s: float | None) -> None:
+        self._models = models
+        self._max_windows_in_flight = max_windows_in_flight
+        self._max_audio_s = max_audio_s
+
+    async def run(
+        self, source: Source, options: TranscribeOptions, *, model: str | None, request: RequestInfo
+    ) -> Transcript:
+        """The transcript of ``source``; the errors are those of ``stream``."""
+        async with aclosing(self.stream(source, options, model=model, request=request)) as parts:
+            async for part in parts:
+                if isinstance(part, Transcript):
+                    return part
+        raise AssertionError("a stream ends with its transcript")
+
+    async def stream(
+        self, source: Source, options: TranscribeOptions, *, model: str | None, request: RequestInfo
+    ) -> AsyncGenerator[ClipDone | Transcript, None]:
+        """Parts in file order as they are done, the whole Transcript last.
+
+        Raises InputError for audio or options that cannot be used, NotFound for a model that cannot be had, Busy
+        where the queue is full or the deadline has passed, EngineError where the network cannot be run.
+        """
+        started = perf_counter()
+        loaded = await self._models.get(model)
+        options, warnings = fit_options(options, loaded)
+        meter = Meter()
+        assembler = Assembler()
+        decoder = ClipDecoder(
+            recognizer=loaded.recognizer,
+            tokenizer=loaded.tokenizer,
+            options=options,
+            request=request,
+            meter=meter,
+            remaining_s=lambda: max(0.0, samples_to_seconds(meter.samples) - assembler.position),
+        )
+        language: tuple[str | None, float | None] = (options.language, None)
+        with loaded.recognizer.admit(request):
+            blocks = read_blocks(decode_audio(source, max_audio_s=self._max_audio_s), meter)
+            results = self._sequential(decoder, blocks) if options.sequential else self._packed(decoder, blocks)
+            async with aclosing(blocks), aclosing(results):
+                async for result in results:
+                    language = result.language
+                    part = assembler.add(result.pieces, result.windows)
+                    if part.segments:
+                        yield part
+        yield assembler.finish(
+            options,
+            language=language[0],
+            language_probability=language[1],
+            warnings=warnings,
+            timings=meter.timings(perf_counter() - started),
+        )
+
+    async def _packed(self, decoder: ClipDecoder, blocks: Blocks) -> AsyncGenerator[_ClipResult, None]:
+        """Speech packed into clips, decoded side by side."""
+        clips = _read_clips(blocks, Clipper(decoder.options.vad_options), decoder.meter)
+        language: tuple[str | None, float | None] = (decoder.options.language, None)
+        voters: list[Clip] = []
+        if _must_detect(decoder):
+            async for clip in clips:
+                voters.append(clip)
+                if len(voters) == _VOTERS:
+                    break
+            if voters:
+                language = await decoder.detect_language([_first_window(clip) for clip in voters])
+
+        async def decode(clip: Clip) -> _ClipResult:
+            async def next_window(position: int) -> Window | None:
+                return cut_window(clip, position) if position < len(clip.samples) else None
+
+            windows = tuple([window async for window in decoder.run(next_window, language[0])])
+            return _ClipResult(pieces=clip.pieces, windows=windows, language=language)
+
+        async with aclosing(clips):
+            results = map_in_order(_chain(voters, clips), decode, limit=self._max_windows_in_flight)
+            async with aclosing(results):
+                async for result in results:
+                    yield result
+
+    async def _sequential(self, decoder: ClipDecoder, blocks: Blocks) -> AsyncGenerator[_ClipResult, None]:
+        """The whole file as one clip, window after window, as openai/whisper does."""
+        audio = RollingAudio(blocks)
+        language: tuple[str | None, float | None] = (decoder.options.language, None)
+
+        async def next_window(position: int) -> Window | None:
+            before, samples, after = await audio.read(position, N_SAMPLES, _MARGIN)
+            return plain_window(samples, start=position, before=before, after=after) if len(samples) else None
+
+        if _must_detect(decoder) and (first := await next_window(0)) is not None:
+            language = await decoder.detect_language([first])
+        async with aclosing(decoder.run(next_window, language[0])) as windows:
+            async for window in windows:
+                pieces = (Span(start=window.start, end=window.end),)
+                yield _ClipResult(pieces=pieces, windows=(window,), language=language)
+
+
+def fit_options(options: TranscribeOptions, model: Model) -> tuple[TranscribeOptions, list[str]]:
+    """The options as the model can use them, and warnings about those that it ignores.
+
+    Raises UnsupportedOption where ignoring an option would give a wrong answer.
+    """
+    info, known = model.info, model.tokenizer.language_ids
+    if options.task == "translate" and not info.can_translate:
+        raise UnsupportedOption(
+            f"model {info.name!r} cannot translate; use a multilingual one such as 'small' or 'large-v3'", param="model"
+        )
+    asked = [language for language in (options.language, *options.languages) if language]
+    if not info.is_multilingual:
+        ignored = sorted({language for language in asked if language != "en"})
+        warnings = [f"model {info.name!r} knows English only; ignored language {', '.join(ignored)}"] if ignored else []
+        return replace(options, language="en", languages=()), warnings
+    unknown = [language for language in asked if language not in known]
+    if unknown:
+        raise UnsupportedOption(f"model {info.name!r} does not know the language {unknown[0]!r}", param="language")
+    if len(options.languages) == 1 and options.language is None:
+        return replace(options, language=options.languages[0]), []
+    if options.language is not None and options.languages and options.language not in options.languages:
+        return options, [f"language {options.language!r} was given, so languages {list(options.languages)} are ignored"]
+    return options, []
+
+
+def _must_detect(decoder: ClipDecoder) -> bool:
+    return decoder.options.language is None and not decoder.options.language_per_window
+
+
+def _first_window(clip: Clip) -> Window:
+    return cut_window(clip, 0)
+
+
+async def _read_clips(blocks: Blocks, clipper: Clipper, meter: Meter) -> AsyncGenerator[Clip, None]:
+    """Clips as they become complete; speech is looked for in a worker thread."""
+    async for block in blocks:
+        for clip in await call_in_thread(meter.add_vad, clipper.feed, block):
+            yield clip
+    for clip in await call_in_thread(meter.add_vad, clipper.finish):
+        yield clip
+
+
+async def _chain(first: list[Clip], rest: AsyncIterator[Clip]) -> AsyncIterator[Clip]:
+    for clip in first:
+        yield clip
+    async for clip in rest:
+        yield clip

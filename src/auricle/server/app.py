@@ -1,0 +1,102 @@
+"""The HTTP application, and the process that serves it."""
+
+import asyncio
+import contextlib
+import math
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from auricle import __version__
+from auricle.audio.fetch import remove_stale_uploads
+from auricle.config import Settings
+from auricle.errors import InvalidOption
+from auricle.runtime import Runtime, open_runtime
+from auricle.server import health, models, openai
+from auricle.server.access import Access
+from auricle.server.context import Context
+from auricle.server.errors import install_error_responses
+from auricle.server.preload import Preload
+
+_DESCRIPTION = "Whisper transcription server. Speaks OpenAI's audio API: point a client's base URL at `/v1`."
+
+
+def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> FastAPI:
+    """The application; its lifespan opens and closes the runtime, unless one is given.
+
+    ``settings`` are those of the runtime where one is given, else read from the environment.
+    """
+    if settings is None:
+        settings = runtime.settings if runtime is not None else Settings()  # pyright: ignore[reportCallIssue]
+    uploads = settings.data_dir / "uploads"
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        remove_stale_uploads(uploads)
+        opened = runtime or open_runtime(settings)
+        preload = Preload(opened.models)
+        app.state.context = Context(settings=settings, runtime=opened, preload=preload, uploads=uploads)
+        try:
+            async with preload.running():
+                yield
+        finally:
+            if runtime is None:
+                await opened.close()
+
+    app = FastAPI(title="Auricle", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Access)
+    install_error_responses(app)
+    for router in (openai.router, models.router, health.router):
+        app.include_router(router)
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C, then refuse new requests, finish the running ones and return.
+
+    Prints the URL when connections are taken. Raises InvalidOption where the address cannot be listened on.
+    """
+    with _listen(settings.host, settings.port) as listener:
+        config = uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
+        )
+        asyncio.run(_Server(config, _url(settings.host, listener)).serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    """Tells its URL when it is ready, and takes a signal as an order rather than as its own end."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        print(f"Auricle {__version__} listens on {self._url}", flush=True)  # noqa: T201
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # uvicorn raises the signal again after its shutdown, which would end the process with the signal's status.
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        raise InvalidOption(f"cannot listen on {host}:{port}: {exc.strerror or exc}", param="port") from exc
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,128 @@
+"""Errors as HTTP: one table from error class to status, one envelope for everything that goes wrong."""
+
+import math
+from http import HTTPStatus
+from typing import Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from auricle import errors
+
+ErrorType = Literal["invalid_request_error", "rate_limit_error", "server_error"]
+
+STATUS: dict[type[errors.AuricleError], tuple[int, ErrorType]] = {
+    errors.AuricleError: (500, "server_error"),
+    errors.InputError: (400, "invalid_request_error"),
+    errors.UnsupportedAudio: (415, "invalid_request_error"),
+    errors.CorruptAudio: (400, "invalid_request_error"),
+    errors.EmptyAudio: (400, "invalid_request_error"),
+    errors.InvalidOption: (400, "invalid_request_error"),
+    errors.UnsupportedOption: (400, "invalid_request_error"),
+    errors.AudioTooLarge: (413, "invalid_request_error"),
+    errors.AudioTooLong: (413, "invalid_request_error"),
+    errors.ForbiddenUrl: (400, "invalid_request_error"),
+    errors.NotFound: (404, "invalid_request_error"),
+    errors.ModelNotFound: (404, "invalid_request_error"),
+    errors.JobNotFound: (404, "invalid_request_error"),
+    errors.Busy: (503, "server_error"),
+    errors.QueueFull: (429, "rate_limit_error"),
+    errors.MemoryPressure: (503, "server_error"),
+    errors.DeadlineExceeded: (504, "server_error"),
+    errors.ModelLoading: (503, "server_error"),
+    errors.EngineError: (500, "server_error"),
+    errors.EngineNotInstalled: (500, "server_error"),
+    errors.EngineFailed: (500, "server_error"),
+    errors.EngineOutOfMemory: (503, "server_error"),
+    errors.JobError: (500, "server_error"),
+}
+
+_RETRY_AFTER_S = 2.0
+"""Where an error that passes names no time."""
+
+
+class ErrorBody(BaseModel):
+    """What went wrong, in the words of OpenAI's API."""
+
+    message: str
+    type: ErrorType
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorEnvelope(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorBody
+
+
+def describe(exc: Exception) -> tuple[int, ErrorBody]:
+    """Status and body for any exception; one that was not raised on purpose tells nothing of the inside."""
+    if isinstance(exc, errors.AuricleError):
+        status, kind = STATUS[type(exc)]
+        return status, ErrorBody(message=exc.message, type=kind, param=exc.param, code=exc.code)
+    return 500, ErrorBody(
+        message="The server failed to process the request. Its log has the details under the x-request-id of this "
+        "response.",
+        type="server_error",
+        code="internal_error",
+    )
+
+
+def error_response(exc: Exception) -> JSONResponse:
+    """The answer for any exception, with hints for clients that try again by themselves."""
+    status, body = describe(exc)
+    headers: dict[str, str] = {}
+    if isinstance(exc, errors.AuricleError) and status >= 429:
+        # The official client repeats 429 and 5xx by itself unless it is told not to. What ran out of time once
+        # would only do so again.
+        headers["x-should-retry"] = str(exc.retryable and status != 504).lower()
+    if status in {429, 503} and isinstance(exc, errors.AuricleError):
+        headers["retry-after"] = str(math.ceil(exc.retry_after_s or _RETRY_AFTER_S))
+    return envelope(status, body, headers)
+
+
+def envelope(status: int, body: ErrorBody, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error in OpenAI's envelope."""
+    return JSONResponse(ErrorEnvelope(error=body).model_dump(), status, headers)
+
+
+def shutting_down() -> JSONResponse:
+    """The answer for a request that the server's end cut off."""
+    busy = errors.Busy("The server is shutting down; try again.", retry_after_s=5)
+    return error_response(busy)
+
+
+def install_error_responses(app: FastAPI) -> None:
+    """Answer every error of the routes in OpenAI's envelope; the unforeseen ones are left to ``access``."""
+    app.add_exception_handler(errors.AuricleError, _on_auricle_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+
+
+async def _on_auricle_error(request: Request, exc: Exception) -> JSONResponse:
+    return error_response(exc)
+
+
+async def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
+    if not isinstance(exc, HTTPException):
+        raise exc
+    phrase = HTTPStatus(exc.status_code).phrase
+    message = exc.detail
+    if exc.status_code in {404, 405} and message == phrase:
+        message = f"{phrase}: {request.method} {request.url.path[:200]}. The routes are listed at /docs."
+    kind: ErrorType = "server_error" if exc.status_code >= 500 else "invalid_request_error"
+    body = ErrorBody(message=message, type=kind, code=phrase.lower().replace(" ", "_").replace("-", "_"))
+    return envelope(exc.status_code, body, dict(exc.headers or {}))
+
+
+async def _on_validation_error(request: Request, exc: Exception) -> JSONResponse:
+    if not isinstance(exc, RequestValidationError):
+        raise exc
+    first = exc.errors()[0]
+    param = str(first["loc"][-1]) if first["loc"] else None
+    body = ErrorBody(message=f"{param}: {first['msg']}", type="invalid_request_error", param=param)
+    return envelope(400, body)

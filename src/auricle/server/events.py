@@ -1,0 +1,50 @@
+"""A transcript in the making as the events of OpenAI's API."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from auricle.formats.openai_json import detected_languages, token_logprobs
+from auricle.server.waiting import before
+from auricle.types import ClipDone, Transcript
+
+
+async def transcript_events(
+    parts: AsyncGenerator[ClipDone | Transcript, None], *, logprobs: bool, deadline: float | None
+) -> AsyncGenerator[dict[str, Any], None]:
+    """``transcript.text.delta`` as clips finish, ``transcript.text.done`` last; the deltas add up to its text.
+
+    Raises what ``parts`` raise, and DeadlineExceeded at ``deadline`` (monotonic clock).
+    """
+    sent = ""
+    blank = ""
+    async with aclosing(parts):
+        while not isinstance(part := await before(deadline, anext(parts)), Transcript):
+            # Blanks are held back until a word follows: the whole text has none at either end.
+            text = blank + "".join(segment.text for segment in part.segments)
+            text = text if sent else text.lstrip()
+            delta = text.rstrip()
+            blank = text[len(delta) :]
+            if delta:
+                sent += delta
+                event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
+                yield event | ({"logprobs": token_logprobs(part.segments)} if logprobs else {})
+        yield _done(part, logprobs=logprobs)
+
+
+def _done(transcript: Transcript, *, logprobs: bool) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "type": "transcript.text.done",
+        "text": transcript.text.strip(),
+        "languages": detected_languages(transcript),
+    }
+    if logprobs:
+        event["logprobs"] = token_logprobs(transcript.segments)
+    # The official client types this event's usage as tokens, unlike that of the json body.
+    event["usage"] = {
+        "type": "tokens",
+        "input_tokens": transcript.input_tokens,
+        "output_tokens": transcript.output_tokens,
+        "total_tokens": transcript.input_tokens + transcript.output_tokens,
+    }
+    return event

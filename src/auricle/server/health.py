@@ -1,0 +1,55 @@
+"""Whether the server lives and can work, and its metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from auricle import __version__
+from auricle.batching.metrics import CONTENT_TYPE
+from auricle.server.context import Context, RequestContext
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", summary="State of the server")
+async def health(context: RequestContext) -> dict[str, Any]:
+    """Always 200 while the server runs; ``ready`` says whether the default model is loaded, ``error`` why it is not."""
+    return _state(context)
+
+
+@router.get("/health/live", summary="Is the process alive?")
+async def live() -> dict[str, str]:
+    """Always 200."""
+    return {"status": "ok"}
+
+
+@router.get("/health/ready", summary="Can the default model be used?")
+async def ready(context: RequestContext) -> JSONResponse:
+    """200, or 503 with Retry-After while the default model loads or cannot be had."""
+    state = _state(context)
+    if state["ready"]:
+        return JSONResponse(state)
+    return JSONResponse(state, status_code=503, headers={"retry-after": "5"})
+
+
+@router.get("/metrics", summary="Metrics for Prometheus")
+async def metrics(context: RequestContext) -> Response:
+    """Requests by status, rows, batches, times in the queue and in the engine."""
+    return Response(context.runtime.metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _state(context: Context) -> dict[str, Any]:
+    preload = context.preload
+    infos = [model.info for model in context.runtime.models.loaded()]
+    return {
+        "status": "ok",
+        "ready": preload.ready,
+        "version": __version__,
+        "error": preload.error.message if preload.error else None,
+        "requests": context.admitted,
+        "models": [
+            {"id": info.name, "engine": info.engine, "device": info.device, "compute_type": info.compute_type}
+            for info in infos
+        ],
+    }

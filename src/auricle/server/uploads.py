@@ -1,0 +1,197 @@
+"""A multipart body, streamed: the audio to disk, the other fields into memory, both within bounds."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.exceptions import HTTPException
+
+from auricle.audio.fetch import MIB, BoundedFile, too_large
+from auricle.errors import EmptyAudio, InputError, InvalidOption
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+FILE_FIELD = "file"
+MAX_FIELDS_BYTES = 1 * MIB
+"""All fields but the file, together."""
+MAX_PARTS = 512
+IDLE_S = 60.0
+"""A sender that is silent for so long is given up."""
+_FLUSH_BYTES = 1 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The fields in the order they came; the audio lies at ``path`` as long as the form is open."""
+
+    path: Path
+    size: int
+    fields: tuple[tuple[str, str], ...]
+
+
+@asynccontextmanager
+async def read_form(request: Request, *, folder: Path, max_bytes: int) -> AsyncGenerator[Form]:
+    """Read the body of ``request``, keep its file part in ``folder`` and remove it at the end, come what may.
+
+    Raises AudioTooLarge, EmptyAudio, InputError for a body that is not the form that is asked for, HTTPException
+    408 where the sender falls silent, and starlette's ClientDisconnect where it leaves.
+    """
+    boundary = _boundary(request)
+    announced = _announced_bytes(request)
+    max_body = max_bytes + 2 * MAX_FIELDS_BYTES
+    if announced is not None and announced > max_body:
+        raise too_large(max_bytes, announced)
+    async with AsyncExitStack() as stack:
+        parts = _Parts(lambda: stack.enter_context(BoundedFile(folder, max_bytes=max_bytes, announced_bytes=announced)))
+        try:
+            parser = MultipartParser(boundary, parts.callbacks())
+            received = 0
+            async for chunk in _chunks(request):
+                received += len(chunk)
+                if received > max_body:
+                    raise too_large(max_bytes, announced)
+                parser.write(chunk)
+                if len(parts.pending) >= _FLUSH_BYTES:
+                    await asyncio.to_thread(parts.flush)
+        except FormParserError as exc:
+            raise InputError(f"The multipart body cannot be read: {exc}.") from exc
+        if not parts.ended:
+            raise InputError("The multipart body breaks off before its last boundary.")
+        file = parts.file
+        if file is None:
+            seen = ", ".join(dict.fromkeys(name for name, _ in parts.fields)) or "none"
+            raise InvalidOption(f"The form has no part named 'file' (parts seen: {seen[:200]}).", param=FILE_FIELD)
+        await asyncio.to_thread(parts.flush)
+        if file.size == 0:
+            raise EmptyAudio("The file is empty.", param=FILE_FIELD)
+        await asyncio.to_thread(file.finish)
+        yield Form(path=file.path, size=file.size, fields=tuple(parts.fields))
+
+
+class _Parts:
+    """Takes the parser's calls and keeps what they tell; ``pending`` is file data that is not on disk yet."""
+
+    def __init__(self, open_file: Callable[[], BoundedFile]) -> None:
+        self.file: BoundedFile | None = None
+        self.fields: list[tuple[str, str]] = []
+        self.pending = bytearray()
+        self.ended = False
+        self._open_file = open_file
+        self._count = 0
+        self._field_bytes = 0
+        self._header_name = b""
+        self._header_value = b""
+        self._disposition = b""
+        self._name = ""
+        self._value = bytearray()
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_header_name,
+            "on_header_value": self._add_header_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+            "on_part_data": self._add_data,
+            "on_part_end": self._end,
+            "on_end": self._end_form,
+        }
+
+    def flush(self) -> None:
+        """Write the pending file data; blocks."""
+        if self.file is not None:
+            self.file.write(bytes(self.pending))
+            self.pending.clear()
+
+    def _begin(self) -> None:
+        self._count += 1
+        if self._count > MAX_PARTS:
+            raise InputError(f"The form has more than {MAX_PARTS} parts.")
+        self._disposition = b""
+        self._value = bytearray()
+
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _end_headers(self) -> None:
+        raw_name = parse_options_header(self._disposition)[1].get(b"name")
+        if not raw_name:
+            raise InputError("A part of the form has no name in its Content-Disposition header.")
+        self._name = _decode(raw_name, "the name of a part")
+        if self._name == FILE_FIELD:
+            if self.file is not None:
+                raise InvalidOption("The form has more than one part named 'file'; send one a request.", param="file")
+            self.file = self._open_file()
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == FILE_FIELD:
+            self.pending += data[start:end]
+            return
+        self._field_bytes += end - start
+        if self._field_bytes > MAX_FIELDS_BYTES:
+            raise InputError(
+                f"The fields besides the file hold more than {MAX_FIELDS_BYTES // MIB} MiB (reached in "
+                f"{self._name[:40]!r}); the audio belongs into the part named 'file'."
+            )
+        self._value += data[start:end]
+
+    def _end(self) -> None:
+        if self._name != FILE_FIELD:
+            self.fields.append((self._name, _decode(bytes(self._value), f"the field {self._name[:40]!r}")))
+
+    def _end_form(self) -> None:
+        self.ended = True
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    stream = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(IDLE_S):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise HTTPException(408, f"Nothing of the body arrived for {IDLE_S:g} s.") from None
+        yield chunk
+
+
+def _boundary(request: Request) -> bytes:
+    content_type, parameters = parse_options_header(request.headers.get("content-type"))
+    if content_type != b"multipart/form-data":
+        given = content_type.decode("latin-1")[:80] or "none"
+        raise InputError(
+            f"The body must be multipart/form-data with a part named 'file' (Content-Type given: {given}). "
+            "With curl: -F file=@audio.mp3 -F model=whisper-1"
+        )
+    boundary = parameters.get(b"boundary")
+    if not boundary:
+        raise InputError("The Content-Type multipart/form-data names no boundary; let the HTTP library set the header.")
+    return boundary
+
+
+def _announced_bytes(request: Request) -> int | None:
+    value = request.headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _decode(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise InputError(f"The form is not UTF-8 in {what}.") from exc
