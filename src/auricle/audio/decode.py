@@ -44,6 +44,9 @@ _SIGNATURES = (
 # Rates no recording has: one frame at 1 Hz would grow to gigabytes when resampled.
 _MIN_RATE, _MAX_RATE = 1_000, 768_000
 
+# The error of a sum of a million lengths of frames stays far below this.
+_ROUNDING_S = 1e-4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioInfo:
@@ -79,7 +82,7 @@ def decode_audio(
                     f"the audio has a sample rate of {frame.sample_rate} Hz; {_MIN_RATE} to {_MAX_RATE} Hz can be read"
                 )
             seconds += frame.samples / frame.sample_rate
-            if max_audio_s is not None and seconds > max_audio_s:
+            if max_audio_s is not None and seconds > max_audio_s + _ROUNDING_S:
                 raise AudioTooLong(f"the audio is longer than the limit of {max_audio_s:g} s; send it in parts")
             if mixer is None or not mixer.fits(frame):
                 if mixer is not None:
@@ -195,6 +198,8 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
                 yield frame
     if error is not None and not decoded:
         raise CorruptAudio(f"the audio cannot be decoded ({_reason(error)})") from error
+    if not decoded and (stream.duration or 0) > 0:
+        raise CorruptAudio("the audio cannot be decoded: nothing follows its headers")
 
 
 class _Mixer:

@@ -20,7 +20,6 @@ class BoundedFile:
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, announced_bytes: int | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.NamedTemporaryFile(dir=folder, prefix="upload-", delete=False)  # noqa: SIM115
         self.path = Path(self._file.name)
         self.size = 0
@@ -71,8 +70,12 @@ def too_large(max_bytes: int, size: int | None = None) -> AudioTooLarge:
     )
 
 
-def remove_stale_uploads(folder: Path) -> None:
-    """Remove files that a killed process left behind; what was written to in the last day stays."""
+def prepare_folder(folder: Path) -> None:
+    """Make the folder for temporary files, and remove those that a killed process left; a day's worth stays.
+
+    Raises OSError where the folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     before = time.time() - _STALE_S
     for path in folder.glob("upload-*"):
         try:

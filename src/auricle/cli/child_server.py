@@ -62,7 +62,7 @@ def _is_ready(url: str) -> bool:
         answer = httpx.get(f"{url}/health/ready", timeout=5.0, trust_env=False)
     except httpx.TransportError:
         return False
-    if answer.status_code == httpx.codes.OK:
+    if answer.is_success:
         return True
     if problem := answer.json().get("error"):
         raise EngineFailed(f"the server cannot load its model: {problem}")

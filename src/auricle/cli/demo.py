@@ -10,14 +10,11 @@ import typer
 from auricle.cli.console import is_debugging, say, say_error
 from auricle.cli.exit_codes import FAILED
 
-_START_TIMEOUT_S = 120.0
 _LOG_LINES = 60
 
 
 def demo(
-    timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="For the server to start.")
-    ] = _START_TIMEOUT_S,
+    timeout_s: Annotated[float, typer.Option(min=1, help="Seconds for the server to start.")] = 120.0,
 ) -> None:
     """Try everything out, without a download.
 

@@ -36,7 +36,7 @@ def show_all(server: ChildServer) -> bool:
     samples = {sample.path.stem: sample for sample in list_samples()}
     out.print(f"The server is ready at {server.url} after {server.ready_s:.1f} s.")
     out.print(
-        "Its model, nano, is for trying out only: about 1,000 words, in a few voices. For real ones: auricle models list"
+        "Its model, nano, is for trying out only: about 1,000 words, in a few voices. Real ones: auricle models list"
     )
     with openai.OpenAI(
         base_url=f"{server.url}/v1", api_key="none", http_client=openai.DefaultHttpxClient(trust_env=False)

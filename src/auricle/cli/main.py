@@ -1,6 +1,7 @@
 """The command ``auricle``: its sub-commands, and what becomes of errors."""
 
 import os
+import signal
 import sys
 from types import TracebackType
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 from auricle import __version__
 from auricle.cli import demo, doctor, models, serve, transcribe
 from auricle.cli.console import is_debugging, say_error
-from auricle.cli.exit_codes import FAILED, describe_exit_codes, exit_code
+from auricle.cli.exit_codes import FAILED, TERMINATED, describe_exit_codes, exit_code
 from auricle.errors import AuricleError
 
 app = typer.Typer(
@@ -56,6 +57,8 @@ def _common(  # pyright: ignore[reportUnusedFunction]
 def main() -> None:
     """Run the command line and exit."""
     sys.excepthook = _report_defect
+    # As Ctrl-C: an exception, so that engines are ended and temporary files removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         app()
     except BrokenPipeError:

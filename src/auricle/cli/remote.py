@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -46,7 +46,7 @@ async def open_remote(url: str, options: TranscribeOptions, *, settings: Setting
             raise errors.InvalidOption(f"--server {url!r}: {error}", param="server") from error
         except httpx.TransportError as error:
             raise errors.Busy(f"no answer from {base}: {error or type(error).__name__}") from error
-        if answer.status_code != httpx.codes.OK:
+        if not answer.is_success:
             raise _error(answer)
         return parse_transcript(_json(answer))
 
@@ -80,22 +80,22 @@ def _form(options: TranscribeOptions, settings: Settings) -> dict[str, Any]:
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
     try:
-        body = answer.json()
+        body: Any = answer.json()
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise errors.EngineError(f"{answer.url} answered {answer.status_code} with something other than JSON")
-    return body
+        raise errors.EngineError(f"{answer.url} answered {answer.status_code} with something other than a JSON object")
+    return cast("dict[str, Any]", body)
 
 
 def _error(answer: httpx.Response) -> errors.AuricleError:
     """The error that the server's envelope tells of, of the class that has its code."""
-    told = _json(answer).get("error")
-    body: dict[str, Any] = told if isinstance(told, dict) else {}
-    fallback = errors.InputError if answer.is_client_error else errors.EngineError
+    body: Any = _json(answer).get("error")
+    told = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
     by_code = {kind.code: kind for kind in _descendants(errors.AuricleError)}
-    kind = by_code.get(str(body.get("code")), _BY_STATUS.get(answer.status_code, fallback))
-    return kind(str(body.get("message") or f"{answer.url} answered {answer.status_code}"))
+    fallback = errors.InputError if answer.is_client_error else errors.EngineError
+    kind = by_code.get(str(told.get("code"))) or _BY_STATUS.get(answer.status_code, fallback)
+    return kind(str(told.get("message") or f"{answer.url} answered {answer.status_code}"))
 
 
 def _descendants(kind: type[errors.AuricleError]) -> Iterator[type[errors.AuricleError]]:

@@ -54,7 +54,7 @@ def spool(stream: BinaryIO, *, max_mb: float) -> Generator[Source]:
     Raises EmptyAudio, AudioTooLarge, and InvalidOption where the stream is a terminal.
     """
     if stream.isatty():
-        raise InvalidOption("`-` reads audio from standard input, which is a terminal; try `auricle transcribe - <FIL`")
+        raise InvalidOption("`-` reads audio from standard input, and that is a terminal; pipe a file into it")
     handle, name = tempfile.mkstemp(prefix="auricle-stdin-")
     path = Path(name)
     try:

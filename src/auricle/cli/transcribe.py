@@ -35,6 +35,7 @@ _SETTINGS = (
     "data_dir",
     "offline",
 )
+_NAMES_SHOWN = 5
 
 
 @takes_settings(*_SETTINGS, panel="Model and engine")
@@ -89,7 +90,7 @@ def transcribe(
     formats = parse_formats(format)
     is_one_file = len(files) == 1 and not files[0].is_dir()
     to_stdout = output == DASH or (is_one_file and not output and not output_dir)
-    if (output or to_stdout) and (output_dir or not is_one_file or len(formats) > 1):
+    if (output or to_stdout) and (output_dir or not is_one_file or len(formats) != 1):
         raise InvalidOption("standard output and --output take one file in one format; --output-dir takes more")
     rules = FormatOptions(
         words=words,
@@ -117,9 +118,13 @@ def transcribe(
         if to_stdout:
             deliver = _to_stdout(formats[0], rules)
         else:
+            if output_dir:
+                output_dir.mkdir(parents=True, exist_ok=True)
             plan = {sources[0]: {formats[0]: output}} if output else plan_outputs(sources, formats, output_dir)
             if not output and not overwrite:
                 sources = _leave_out_done(sources, plan)
+                if not sources:
+                    return
             deliver = _to_files(plan, rules)
         work = run(
             sources,
@@ -140,11 +145,14 @@ def _open_sources(stack: ExitStack, files: Sequence[Path], *, max_mb: float, rec
     from auricle.cli.backends import audio_seconds
 
     named = [file for file in files if file != DASH]
+    if missing := [file for file in named if not file.exists()]:
+        raise InvalidOption(f"there is no file {missing[0]}")
     sources, skipped = collect_sources(
         named, recursive=recursive, is_media=lambda path: audio_seconds(path) is not None
     )
-    for path in skipped:
-        say(f"skipped: {path} is not audio or video")
+    if skipped:
+        names = ", ".join(str(path) for path in skipped[:_NAMES_SHOWN]) + (", …" if len(skipped) > _NAMES_SHOWN else "")
+        say(f"skipped: {len(skipped)} files that are not audio or video: {names}")
     if len(named) < len(files):
         sources.insert(files.index(DASH), stack.enter_context(spool(sys.stdin.buffer, max_mb=max_mb)))
     if not sources:
@@ -182,6 +190,7 @@ def _to_files(plan: dict[Source, dict[str, Path]], rules: "FormatOptions") -> "C
     def deliver(source: Source, transcript: "Transcript") -> str:
         for form, path in plan[source].items():
             write_output(path, render(transcript, form, rules).text)
-        return " -> " + ", ".join(str(path) for path in plan[source].values())
+        first, *more = plan[source].values()
+        return f" -> {first}" + "".join(f", {path.name}" for path in more)
 
     return deliver

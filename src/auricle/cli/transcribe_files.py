@@ -36,6 +36,8 @@ async def transcribe_files(
     ``deliver`` puts a transcript where it belongs and says where that is. A file that fails stops no other.
     """
     turns = asyncio.Semaphore(at_once)
+    began = time.monotonic()
+    audio_s = 0.0
 
     async def one(source: Source) -> int:
         async with turns:
@@ -50,18 +52,26 @@ async def transcribe_files(
                 say_error(f"{source.name}: {error}")
                 return FAILED
             bar.advance(source, transcript.duration)
+            nonlocal audio_s
+            audio_s += transcript.duration
             if not quiet:
                 _summarise(source, transcript, time.monotonic() - start, backend.model, place)
             return OK
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(source)) for source in sources]
-    return next((code for code in (task.result() for task in tasks) if code != OK), OK)
+    codes = [task.result() for task in tasks]
+    if not quiet and len(sources) > 1:
+        say(f"{codes.count(OK)} of {len(codes)} files: {_speed(audio_s, time.monotonic() - began)}")
+    return next((code for code in codes if code != OK), OK)
 
 
 def _summarise(source: Source, transcript: Transcript, elapsed: float, model: str, place: str) -> None:
     for warning in transcript.warnings:
         say(f"warning: {source.name}: {warning}")
-    rtfx = transcript.duration / max(elapsed, 1e-3)
     language = transcript.language or "no speech"
-    say(f"{source.name}: {transcript.duration:.1f} s in {elapsed:.1f} s ({rtfx:.1f}x), {language}, {model}{place}")
+    say(f"{source.name}: {_speed(transcript.duration, elapsed)}, {language}, {model}{place}")
+
+
+def _speed(audio_s: float, elapsed: float) -> str:
+    return f"{audio_s:.1f} s in {elapsed:.1f} s ({audio_s / max(elapsed, 1e-3):.1f}x)"

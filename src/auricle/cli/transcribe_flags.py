@@ -14,8 +14,6 @@ Files = Annotated[
     typer.Argument(
         metavar="FILE|DIR|-",
         help="Audio or video files, folders of them, or `-` for standard input.",
-        exists=True,
-        allow_dash=True,
         show_default=False,
     ),
 ]

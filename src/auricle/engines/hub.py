@@ -5,13 +5,16 @@ proxies. https://huggingface.co/docs/huggingface_hub/package_reference/environme
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi
-from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
+from huggingface_hub import (
+    HfApi,
+    snapshot_download,  # pyright: ignore[reportUnknownVariableType]
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -40,29 +43,29 @@ Progress = Callable[[int, int], None]
 _METADATA_TIMEOUT_S = 10.0
 
 
-class HubUnreachable(Exception):
-    """The hub did not answer, or not as a hub does."""
+class DownloadFailed(Exception):
+    """The hub, the way to it or the disk failed; the text says how."""
 
 
 def fetch(repo: str, revision: str | None, target: Path, progress: Progress | None = None) -> None:
     """Download ``repo`` at ``revision`` (None: its main branch) into the folder ``target``, all or nothing.
 
-    What is there of an earlier try is used. ``target`` appears, or is replaced, only when every file is complete, and
-    holds a manifest. Two processes that want the same model take turns.
+    A connection that breaks is taken up where it broke; after a restart, files that were complete are not fetched
+    again. ``target`` appears, or is replaced, only when every file is complete, and holds a manifest. Two processes
+    that want the same model take turns.
 
-    Raises ModelNotFound where the hub has no such model or it is not one for CTranslate2, HubUnreachable where the
-    hub or the way to it fails.
+    Raises ModelNotFound where the hub has no such model or it is not one for CTranslate2, DownloadFailed where the
+    hub, the way to it or the disk fails.
     """
     unfinished = target.parent / ".partial" / target.name
     lock = target.parent / ".locks" / target.name
-    unfinished.mkdir(parents=True, exist_ok=True)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
         commit, sizes = _ask(repo, revision)
         present = read_manifest(target)
         if present is not None and present.commit == commit and folder_problem(target) is None:
-            shutil.rmtree(unfinished)
             return
+        unfinished.mkdir(parents=True, exist_ok=True)
         _download(repo, commit, sizes, unfinished, progress)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)
         write_manifest(unfinished, Manifest(repo=repo, commit=commit, files=sizes))
@@ -73,20 +76,8 @@ def fetch(repo: str, revision: str | None, target: Path, progress: Progress | No
 
 def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
     """The commit that the revision stands for, and the size of each file that is needed of it."""
-    try:
+    with _translated_errors(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_METADATA_TIMEOUT_S)
-    except GatedRepoError as error:
-        raise ModelNotFound(
-            f"model {repo} is gated: accept its terms on the hub and set HF_TOKEN", param="model"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelNotFound(f"model {repo} has no revision {revision!r} on the hub", param="model") from error
-    except RepositoryNotFoundError as error:
-        raise ModelNotFound(
-            f"the hub has no model {repo}, or it is private and HF_TOKEN does not open it", param="model"
-        ) from error
-    except (OSError, httpx2.HTTPError, ValueError) as error:
-        raise HubUnreachable(_reason(error)) from error
     found = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     missing = missing_files(set(found))
     if missing or info.sha is None:
@@ -101,7 +92,7 @@ def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
 
 def _download(repo: str, commit: str, sizes: dict[str, int], folder: Path, progress: Progress | None) -> None:
     total = sum(sizes.values())
-    try:
+    with _translated_errors(repo, commit):
         snapshot_download(
             repo,
             revision=commit,
@@ -110,17 +101,33 @@ def _download(repo: str, commit: str, sizes: dict[str, int], folder: Path, progr
             max_workers=4,
             tqdm_class=_reporting_bar(total, progress),
         )
-    except (OSError, httpx2.HTTPError, ValueError) as error:
-        raise HubUnreachable(_reason(error)) from error
     for name, size in sizes.items():
         path = folder / name
         actual = path.stat().st_size if path.is_file() else 0
         if actual == 0 or (size and actual != size):
             path.unlink(missing_ok=True)
-            raise HubUnreachable(f"{name} came with {actual} bytes instead of {size}")
+            raise DownloadFailed(f"{name} came with {actual} bytes instead of {size}")
         sizes[name] = actual
     if progress is not None:
         progress(total, total)
+
+
+@contextmanager
+def _translated_errors(repo: str, revision: str | None) -> Generator[None]:
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ModelNotFound(
+            f"model {repo} is gated: accept its terms on the hub and set HF_TOKEN", param="model"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelNotFound(f"model {repo} has no revision {revision!r} on the hub", param="model") from error
+    except RepositoryNotFoundError as error:
+        raise ModelNotFound(
+            f"the hub has no model {repo}, or it is private and HF_TOKEN does not open it", param="model"
+        ) from error
+    except (OSError, httpx2.HTTPError, ValueError) as error:
+        raise DownloadFailed(_reason(error)) from error
 
 
 def _reporting_bar(total: int, progress: Progress | None) -> type[Any]:
@@ -148,6 +155,6 @@ def _reporting_bar(total: int, progress: Progress | None) -> type[Any]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, HfHubHTTPError):
-        return f"it answered {error.response.status_code}"
+        return f"the hub answered {error.response.status_code}"
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return first_line[:200]

@@ -1,5 +1,6 @@
 """What makes a folder a model: the files of a CTranslate2 Whisper model, and the manifest of a download."""
 
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -37,7 +38,7 @@ def missing_files(names: set[str]) -> list[str]:
 
 def folder_problem(folder: Path) -> str | None:
     """Why the folder cannot be used as a model, or None."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False, where Path.is_dir raises for names that are too long
         return "there is no such folder"
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
     missing = missing_files(set(sizes))

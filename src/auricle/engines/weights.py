@@ -5,6 +5,7 @@ folder installs it there. What is still on its way lies in ``DATA_DIR/models/.pa
 """
 
 import difflib
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ ALIASES: dict[str, HubModel] = {
 }
 
 # The hub's rules for names; they also keep every name inside its own folder.
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,99}", re.ASCII)
+_REPO = re.compile(r"(?=.{3,96}$)[a-z0-9]([\w.-]*\w)?/[a-z0-9]([\w.-]*\w)?", re.ASCII | re.IGNORECASE)
+_REVISION = re.compile(r"[a-z0-9][\w./-]{0,99}", re.ASCII | re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -132,7 +133,7 @@ def find_model(name: str, *, data_dir: Path, allow_local: bool = False) -> Model
     if name in EMBEDDED_MODELS:
         return _describe(EMBEDDED_MODELS[name], name=name, source="embedded")
     if allow_local and name not in ALIASES and _is_local(name):
-        folder = Path(name).expanduser().resolve()
+        folder = Path(os.path.expanduser(name)).resolve()
         problem = folder_problem(folder)
         if problem is not None:
             raise ModelNotFound(
@@ -163,8 +164,8 @@ def pull_model(name: str, *, data_dir: Path, progress: hub.Progress | None = Non
     folder = models_dir(data_dir) / target.folder_name
     try:
         hub.fetch(target.repo, target.revision, folder, progress)
-    except hub.HubUnreachable as error:
-        raise _out_of_reach(name, target, folder, f"the hub cannot be used: {error}") from error
+    except (hub.DownloadFailed, OSError) as error:
+        raise _out_of_reach(name, target, folder, str(error)) from error
     return _describe(folder, name=name, source=target.repo)
 
 
@@ -176,7 +177,7 @@ def list_models(data_dir: Path) -> list[ModelFiles]:
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         repo = folder.name.partition("@")[0].replace("--", "/", 1)
         name = names.get(folder.name, folder.name.replace("--", "/", 1).replace("%2F", "/"))
-        if not folder.name.startswith(".") and folder_problem(folder) is None:
+        if "--" in folder.name and folder_problem(folder) is None:
             models.append(_describe(folder, name=name, source=repo))
     return models
 
@@ -206,7 +207,7 @@ def models_dir(data_dir: Path) -> Path:
 
 def _is_local(name: str) -> bool:
     looks_like_path = name.startswith((".", "~", "/", "\\")) or Path(name).is_absolute()
-    return "\0" not in name and (looks_like_path or Path(name).is_dir())
+    return "\0" not in name and (looks_like_path or os.path.isdir(name))
 
 
 def _hub_model(name: str) -> HubModel:
@@ -228,8 +229,9 @@ def _hub_model(name: str) -> HubModel:
 
 def _out_of_reach(name: str, target: HubModel, folder: Path, why: str) -> ModelNotFound:
     return ModelNotFound(
-        f"model {_shown(name)} ({target}) is not in {folder} and {why}. Either run `auricle models pull {name}` on a "
-        f"connected machine and copy that folder here, or pass a model's folder with `--model /path/to/folder`.",
+        f"model {_shown(name)} ({target}) is not in {folder} and cannot be downloaded: {why}. "
+        f"Either run `auricle models pull {name}` on a connected machine and copy that folder here, "
+        "or pass a model's folder with `--model /path/to/folder`.",
         param="model",
     )
 

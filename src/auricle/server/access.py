@@ -5,13 +5,13 @@ import logging
 import re
 import time
 import uuid
-from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auricle.server.errors import error_response, shutting_down
+from auricle.server.record import RequestRecord
 
 logger = logging.getLogger("auricle.access")
 
@@ -20,23 +20,6 @@ _QUIET_PATHS = ("/health", "/metrics")
 """Asked for every few seconds by machines; logged with ``debug`` only."""
 CLIENT_LEFT = 499
 """Status in the log for a client that did not wait for its answer, as nginx writes it."""
-
-
-@dataclass(slots=True, kw_only=True)
-class RequestRecord:
-    """What is told of a request in the log; routes fill in what they learn. Never audio, text or keys."""
-
-    request_id: str
-    started: float = field(default_factory=time.perf_counter)
-    status: int = 0
-    audio_s: float | None = None
-    error: str | None = None
-    """Code of the error, also of one that came after the answer had begun."""
-
-
-def record_of(connection: HTTPConnection) -> RequestRecord:
-    """The record of the request at hand."""
-    return connection.scope["auricle.record"]
 
 
 class Access:

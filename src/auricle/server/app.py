@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from auricle import __version__
-from auricle.audio.fetch import remove_stale_uploads
+from auricle.audio.fetch import prepare_folder
 from auricle.config import Settings
 from auricle.errors import InvalidOption
 from auricle.runtime import Runtime, open_runtime
@@ -25,26 +25,26 @@ _DESCRIPTION = "Whisper transcription server. Speaks OpenAI's audio API: point a
 
 
 def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> FastAPI:
-    """The application; its lifespan opens and closes the runtime, unless one is given.
+    """The application; it closes the runtime when it ends.
 
-    ``settings`` are those of the runtime where one is given, else read from the environment.
+    ``settings`` are those of the runtime where one is given, else read from the environment. Raises InvalidOption for
+    settings that contradict what is installed, OSError where ``data_dir`` cannot be written.
     """
     if settings is None:
         settings = runtime.settings if runtime is not None else Settings()  # pyright: ignore[reportCallIssue]
+    opened = runtime if runtime is not None else open_runtime(settings)
     uploads = settings.data_dir / "uploads"
+    prepare_folder(uploads)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        remove_stale_uploads(uploads)
-        opened = runtime or open_runtime(settings)
         preload = Preload(opened.models)
         app.state.context = Context(settings=settings, runtime=opened, preload=preload, uploads=uploads)
         try:
             async with preload.running():
                 yield
         finally:
-            if runtime is None:
-                await opened.close()
+            await opened.close()
 
     app = FastAPI(title="Auricle", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Access)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from auricle import errors
+from auricle.server.record import record_of
 
 ErrorType = Literal["invalid_request_error", "rate_limit_error", "server_error"]
 
@@ -104,6 +105,7 @@ def install_error_responses(app: FastAPI) -> None:
 
 
 async def _on_auricle_error(request: Request, exc: Exception) -> JSONResponse:
+    record_of(request).error = describe(exc)[1].code
     return error_response(exc)
 
 

@@ -5,12 +5,17 @@ from contextlib import aclosing
 from typing import Any
 
 from auricle.formats.openai_json import detected_languages, token_logprobs
+from auricle.server.record import RequestRecord
 from auricle.server.waiting import before
 from auricle.types import ClipDone, Transcript
 
 
 async def transcript_events(
-    parts: AsyncGenerator[ClipDone | Transcript, None], *, logprobs: bool, deadline: float | None
+    parts: AsyncGenerator[ClipDone | Transcript, None],
+    record: RequestRecord,
+    *,
+    logprobs: bool,
+    deadline: float | None,
 ) -> AsyncGenerator[dict[str, Any], None]:
     """``transcript.text.delta`` as clips finish, ``transcript.text.done`` last; the deltas add up to its text.
 
@@ -29,6 +34,7 @@ async def transcript_events(
                 sent += delta
                 event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
                 yield event | ({"logprobs": token_logprobs(part.segments)} if logprobs else {})
+        record.audio_s = part.duration
         yield _done(part, logprobs=logprobs)
 
 

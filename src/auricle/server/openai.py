@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from auricle.formats.registry import render
-from auricle.server.access import record_of
 from auricle.server.context import Context, RequestContext
 from auricle.server.errors import ErrorEnvelope
 from auricle.server.events import transcript_events
+from auricle.server.record import record_of
 from auricle.server.schemas import form_schema, format_options, parse_form, transcribe_options
 from auricle.server.sse import stream_events
 from auricle.server.uploads import Form, read_form
@@ -88,7 +88,7 @@ async def _answer(request: Request, context: Context, upload: Form, task: Task) 
         parts = transcriber.stream(upload.path, options, model=form.model, request=info)
         return await stream_events(
             request,
-            transcript_events(parts, logprobs=shape.logprobs, deadline=info.deadline),
+            transcript_events(parts, record_of(request), logprobs=shape.logprobs, deadline=info.deadline),
             keepalive_s=context.settings.sse_keepalive_s,
             headers=_warning_header(warnings),
         )

@@ -156,12 +156,13 @@ def parse_form(fields: Iterable[tuple[str, str]]) -> tuple[AudioForm, list[str]]
     try:
         return AudioForm.model_validate(values), unknown
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-        # Deeper than the field: "chunking_strategy.threshold", without the names of union members.
-        inner = [str(part) for part in first["loc"][1:] if str(part) in ServerVad.model_fields]
-        param = ".".join([str(first["loc"][0]), *inner])
-        reason = first["msg"].removeprefix("Value error, ")
-        given = values.get(str(first["loc"][0]))
+        found = exc.errors(include_url=False, include_context=False, include_input=False)
+        # An object that fits no member of a union: the deepest error is about the member that was meant.
+        worst = max((error for error in found if error["loc"][:1] == found[0]["loc"][:1]), key=lambda e: len(e["loc"]))
+        field, *inner = (str(part) for part in worst["loc"])
+        param = ".".join([field, *(part for part in inner if part in ServerVad.model_fields)])
+        reason = worst["msg"].removeprefix("Value error, ")
+        given = values.get(field)
         raise InvalidOption(f"{param}: {reason}. Given: {_shorten(given)}", param=param) from exc
 
 

@@ -10,8 +10,8 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from auricle.server.access import RequestRecord, record_of
 from auricle.server.errors import ErrorEnvelope, describe
+from auricle.server.record import RequestRecord, record_of
 from auricle.server.waiting import unless_client_leaves
 
 logger = logging.getLogger("auricle.access")

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 import numpy as np
-import onnxruntime as _onnxruntime
+import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from auricle.types import Samples
@@ -13,8 +13,6 @@ from auricle.types import Samples
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
 """Samples of the frame before that each frame is given with."""
-
-onnxruntime = cast("Any", _onnxruntime)  # it has no types
 
 # Frames of one call, 16 s: bounds the memory of its activations.
 _FRAMES_AT_ONCE = 512
@@ -43,8 +41,9 @@ def _run(inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
 
 @cache
 def _session() -> Any:
-    options = onnxruntime.SessionOptions()
+    ort = cast("Any", onnxruntime)  # it has no types
+    options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     model = files("auricle").joinpath("models", "silero_vad.onnx").read_bytes()
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

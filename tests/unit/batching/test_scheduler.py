@@ -1,0 +1,378 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import numpy as np
+import pytest
+
+from auricle.batching.metrics import Metrics
+from auricle.batching.replica import AnswerRow, BatchNotStarted
+from auricle.batching.scheduler import Scheduler
+from auricle.errors import (
+    AuricleError,
+    Busy,
+    DeadlineExceeded,
+    EngineFailed,
+    EngineOutOfMemory,
+    ModelLoading,
+    ModelNotFound,
+    QueueFull,
+)
+from auricle.types import Answer, Decoding, DecodingOptions, ModelInfo, Priority, RequestInfo, Row
+
+FEATURES = np.zeros((80, 10), np.float32)
+INFO = ModelInfo(
+    name="scripted",
+    engine="scripted",
+    device="cpu",
+    compute_type="none",
+    n_mels=80,
+    is_multilingual=True,
+    can_translate=True,
+    max_batch=4,
+    batch_by=("prompt_length",),
+)
+
+Script = Callable[[list[str]], BaseException | None]
+
+
+class ScriptedEngine:
+    """Stands in for a process: decodes one batch at a time, fails as its script says, and dies of it."""
+
+    def __init__(self, script: Script, seconds: float = 0.0) -> None:
+        self.info = INFO
+        self.alive = True
+        self.pid: int | None = 1
+        self.batches: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._script = script
+        self._turn = asyncio.Lock()
+        self._seconds = seconds
+        self.sent = 0
+
+    async def decode(self, rows: Sequence[Row], answer: AnswerRow) -> float:
+        self.sent += 1
+        async with self._turn:
+            if not self.alive:
+                raise BatchNotStarted
+            keys = [row.key for row in rows]
+            self.batches.append(keys)
+            await self.gate.wait()
+            if not self.alive:
+                raise EngineFailed("closed")
+            error = self._script(keys)
+            if error is not None:
+                self.alive = isinstance(error, EngineOutOfMemory)
+                raise error
+            for index, row in enumerate(rows):
+                answer(index, Decoding(tokens=(int(row.key.rpartition("-")[2]),)), self._seconds)
+            return self._seconds
+
+    async def close(self) -> None:
+        self.alive = False
+        self.gate.set()
+
+
+class Bench:
+    """A scheduler together with all engines it started."""
+
+    def __init__(self) -> None:
+        self.engines: list[ScriptedEngine] = []
+        self.metrics = Metrics()
+        self.script: Script = lambda keys: None
+        self.load_errors: list[AuricleError] = []
+        self.loads = 0
+        self.seconds = 0.0
+        self.is_gated = False
+        self.scheduler = Scheduler(self.start_engine, max_requests=2, metrics=self.metrics)
+
+    async def start_engine(self) -> ScriptedEngine:
+        self.loads += 1
+        await asyncio.sleep(0)
+        if self.load_errors:
+            raise self.load_errors.pop(0)
+        self.engines.append(ScriptedEngine(self.script, self.seconds))
+        if self.is_gated:
+            self.engines[-1].gate.clear()
+        return self.engines[-1]
+
+    def ask(
+        self, key: str, *, prompt: tuple[int, ...] = (), request: RequestInfo | None = None, remaining_s: float = 1.0
+    ) -> asyncio.Task[Answer]:
+        row = Row(key=key, features=FEATURES, prompt=prompt, options=DecodingOptions())
+        request = request or RequestInfo(request_id=key)
+        return asyncio.create_task(self.scheduler.decode(row, request, remaining_s=remaining_s))
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.scheduler.close()
+
+
+async def test_rows_that_come_together_share_a_batch_and_get_their_own_answers(bench: Bench):
+    answers = await asyncio.gather(*(bench.ask(f"r-{n}") for n in range(4)))
+    assert [answer.decoding.tokens for answer in answers] == [(0,), (1,), (2,), (3,)]
+    assert {answer.batch_rows for answer in answers} == {4}
+    assert len(bench.engines[0].batches) == 1
+
+
+async def test_rows_with_another_key_go_in_another_batch(bench: Bench):
+    await asyncio.gather(bench.ask("r-1"), bench.ask("r-2", prompt=(1, 2)), bench.ask("r-3"))
+    assert bench.engines[0].batches == [["r-1", "r-3"], ["r-2"]]
+
+
+async def test_a_partial_batch_keeps_gathering_while_the_engine_works_and_a_full_one_is_sent_ahead(bench: Bench):
+    bench.is_gated = True
+    tasks = [bench.ask("r-0")]
+    await settle()
+    tasks += [bench.ask(f"r-{n}") for n in range(1, 4)]
+    await settle()
+    assert bench.engines[0].sent == 1
+    tasks.append(bench.ask("r-4"))
+    await settle()
+    assert bench.engines[0].sent == 2
+    tasks += [bench.ask(f"r-{n}") for n in range(5, 13)]
+    await settle()
+    assert bench.engines[0].sent == 2, "no more than one batch is sent ahead"
+    bench.engines[0].gate.set()
+    await asyncio.gather(*tasks)
+    assert [len(batch) for batch in bench.engines[0].batches] == [1, 4, 4, 4]
+
+
+async def test_nothing_is_sent_ahead_of_a_slow_engine_so_that_urgent_rows_can_overtake(bench: Bench):
+    bench.seconds = 5.0
+    await bench.ask("r-0")
+    bench.engines[0].gate.clear()
+    tasks = [bench.ask(f"r-{n}") for n in range(1, 9)]
+    await settle()
+    urgent = RequestInfo(request_id="urgent", priority=Priority.REALTIME)
+    tasks.append(bench.ask("urgent-9", request=urgent))
+    await settle()
+    assert bench.engines[0].sent == 2
+    bench.engines[0].gate.set()
+    await asyncio.gather(*tasks)
+    assert bench.engines[0].batches[2][0] == "urgent-9"
+
+
+async def test_a_crash_costs_one_restart_and_no_request(bench: Bench):
+    crashes = [EngineFailed("died")]
+    bench.script = lambda keys: crashes.pop() if crashes else None
+    answers = await asyncio.gather(*(bench.ask(f"r-{n}") for n in range(4)))
+    assert [answer.decoding.tokens for answer in answers] == [(0,), (1,), (2,), (3,)]
+    assert bench.loads == 2
+    assert bench.metric("auricle_engine_restarts_total") == 1
+
+
+async def test_a_batch_that_was_sent_ahead_of_a_crash_is_not_blamed_for_it(bench: Bench):
+    """It has both of its tries left, although every batch before it died twice."""
+    bench.script = lambda keys: EngineFailed("died") if "bad-0" in keys else None
+    bench.is_gated = True
+    bad = bench.ask("bad-0")
+    await settle()
+    good = [bench.ask(f"r-{n}") for n in range(1, 5)]
+    await settle()
+    assert bench.engines[0].sent == 2
+    bench.is_gated = False
+    bench.engines[0].gate.set()
+    answers = await asyncio.gather(bad, *good, return_exceptions=True)
+    assert isinstance(answers[0], EngineFailed)
+    assert [answer.decoding.tokens for answer in answers[1:] if isinstance(answer, Answer)] == [(1,), (2,), (3,), (4,)]
+
+
+async def test_a_row_that_always_crashes_does_not_fail_its_neighbours(bench: Bench):
+    bench.script = lambda keys: EngineFailed("died") if "bad-2" in keys else None
+    keys = ["r-0", "r-1", "bad-2", "r-3"]
+    answers = await asyncio.gather(*(bench.ask(key) for key in keys), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Answer, Answer, EngineFailed, Answer]
+
+
+async def test_an_engine_that_always_fails_fails_every_waiter_and_the_next_batch_runs(bench: Bench):
+    is_broken = True
+    bench.script = lambda keys: EngineFailed("died") if is_broken else None
+    answers = await asyncio.gather(*(bench.ask(f"r-{n}") for n in range(4)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [EngineFailed] * 4
+    assert bench.loads == 4, "two tries of the batch and two single rows are enough to know"
+    is_broken = False
+    assert (await bench.ask("r-7")).decoding.tokens == (7,)
+
+
+async def test_out_of_memory_halves_the_batch_and_later_batches_stay_small(bench: Bench):
+    bench.script = lambda keys: EngineOutOfMemory("full") if len(keys) > 1 else None
+    answers = await asyncio.gather(*(bench.ask(f"r-{n}") for n in range(4)))
+    assert [answer.decoding.tokens for answer in answers] == [(0,), (1,), (2,), (3,)]
+    bench.engines[0].batches.clear()
+    await asyncio.gather(*(bench.ask(f"r-{n}") for n in range(3)))
+    assert bench.engines[0].batches == [["r-0"], ["r-1"], ["r-2"]]
+    assert bench.loads == 1
+
+
+async def test_a_row_for_which_memory_never_suffices_gets_engine_out_of_memory(bench: Bench):
+    bench.script = lambda keys: EngineOutOfMemory("full") if "big-1" in keys else None
+    answers = await asyncio.gather(bench.ask("r-0"), bench.ask("big-1"), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Answer, EngineOutOfMemory]
+
+
+async def test_an_unexpected_error_reaches_those_who_wait_and_the_next_batch_runs(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+):
+    errors: list[BaseException] = [ZeroDivisionError("a bug")]
+    bench.script = lambda keys: errors.pop() if errors else None
+    with pytest.raises(EngineFailed, match="a bug"):
+        await bench.ask("r-0")
+    assert "ZeroDivisionError" in caplog.text
+    assert (await bench.ask("r-1")).decoding.tokens == (1,)
+
+
+async def test_a_load_that_fails_fails_all_waiters_and_is_tried_again_at_the_next_request(bench: Bench):
+    bench.load_errors = [ModelNotFound("no such model")]
+    answers = await asyncio.gather(bench.ask("r-0"), bench.ask("r-1"), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ModelNotFound] * 2
+    assert (await bench.ask("r-2")).decoding.tokens == (2,)
+    assert bench.loads == 2
+
+
+async def test_a_restart_that_fails_fails_all_who_wait(bench: Bench):
+    bench.script = lambda keys: EngineFailed("died")
+    bench.is_gated = True
+    tasks = [bench.ask("r-0")]
+    await settle()
+    tasks += [bench.ask(f"r-{n}", prompt=(1,) * n) for n in range(1, 4)]
+    await settle()
+    bench.load_errors = [ModelNotFound("the folder is gone")]
+    bench.engines[0].gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ModelNotFound] * 4
+
+
+async def test_an_engine_that_died_while_idle_is_replaced_at_next_use(bench: Bench):
+    await bench.ask("r-0")
+    bench.engines[0].alive = False
+    assert not bench.scheduler.alive
+    assert (await bench.ask("r-1")).decoding.tokens == (1,)
+    assert bench.loads == 2
+
+
+async def test_a_cancelled_call_frees_its_row_at_once(bench: Bench):
+    bench.is_gated = True
+    running = bench.ask("r-0")
+    await settle()
+    queued = bench.ask("r-1")
+    await settle()
+    assert bench.metric("auricle_queue_rows") == 1
+    queued.cancel()
+    await settle()
+    assert bench.metric("auricle_queue_rows") == 0
+    bench.engines[0].gate.set()
+    await running
+    assert bench.engines[0].batches == [["r-0"]]
+
+
+async def test_a_call_cancelled_during_a_batch_is_not_tried_again(bench: Bench):
+    crashes = [EngineFailed("died")]
+    bench.script = lambda keys: crashes.pop() if crashes else None
+    bench.is_gated = True
+    gone, stays = bench.ask("r-0"), bench.ask("r-1")
+    await settle()
+    gone.cancel()
+    bench.is_gated = False
+    bench.engines[0].gate.set()
+    assert (await stays).decoding.tokens == (1,)
+    assert bench.engines[1].batches == [["r-1"]]
+
+
+async def test_a_row_past_its_deadline_is_not_decoded(bench: Bench):
+    await bench.scheduler.start()
+    with pytest.raises(DeadlineExceeded):
+        await bench.ask("r-0", request=RequestInfo(request_id="late", deadline=0.0))
+    assert bench.engines[0].batches == []
+
+
+async def test_info_is_known_only_when_the_model_is_loaded(bench: Bench):
+    with pytest.raises(ModelLoading):
+        _ = bench.scheduler.info
+    assert await bench.scheduler.start() == INFO
+    assert bench.scheduler.info == INFO
+
+
+async def test_concurrent_starts_load_once(bench: Bench):
+    await asyncio.gather(*(bench.scheduler.start() for _ in range(5)))
+    assert bench.loads == 1
+
+
+async def test_a_start_that_is_given_up_goes_on_for_the_others(bench: Bench):
+    first, second = asyncio.create_task(bench.scheduler.start()), asyncio.create_task(bench.scheduler.start())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == INFO
+
+
+async def test_more_requests_than_allowed_get_queue_full(bench: Bench):
+    admit = bench.scheduler.admit
+    with admit(RequestInfo(request_id="1")), admit(RequestInfo(request_id="2")):
+        with pytest.raises(QueueFull) as caught, admit(RequestInfo(request_id="3")):
+            pass
+        assert caught.value.retry_after_s == 1.0
+    with admit(RequestInfo(request_id="4")):
+        pass
+    assert bench.metric("auricle_requests_total", status="ok") == 3
+    assert bench.metric("auricle_requests_total", status="queue_full") == 1
+
+
+async def test_drain_waits_for_requests_in_progress_and_admits_no_more(bench: Bench):
+    with bench.scheduler.admit(RequestInfo(request_id="1")):
+        draining = asyncio.create_task(bench.scheduler.drain())
+        await settle()
+        assert not draining.done()
+        with pytest.raises(Busy), bench.scheduler.admit(RequestInfo(request_id="2")):
+            pass
+        assert (await bench.ask("r-0")).decoding.tokens == (0,), "what is in progress goes on"
+    await draining
+
+
+async def test_drain_of_an_idle_scheduler_returns(bench: Bench):
+    await bench.ask("r-0")
+    await bench.scheduler.drain()
+
+
+async def test_close_fails_what_runs_and_what_waits(bench: Bench):
+    bench.is_gated = True
+    tasks = [bench.ask("r-0")]
+    await settle()
+    tasks.append(bench.ask("r-1"))
+    await settle()
+    await bench.scheduler.close()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Busy, Busy]
+    with pytest.raises(Busy):
+        await bench.ask("r-2")
+    assert bench.loads == 1
+    await bench.scheduler.close()
+
+
+async def test_close_ends_a_load_in_progress(bench: Bench):
+    task = bench.ask("r-0")
+    await asyncio.sleep(0)
+    await bench.scheduler.close()
+    with pytest.raises(Busy):
+        await task
+    assert bench.engines == []
+
+
+async def test_metrics_count_rows_batches_and_times(bench: Bench):
+    bench.seconds = 0.5
+    await asyncio.gather(*(bench.ask(f"r-{n}") for n in range(3)))
+    assert bench.metric("auricle_windows_total") == 3
+    assert bench.metric("auricle_batch_rows_sum") == 3
+    assert bench.metric("auricle_batch_rows_count") == 1
+    assert bench.metric("auricle_inference_seconds_sum") == 0.5
+    assert bench.metric("auricle_queue_seconds_count") == 3

@@ -1,0 +1,34 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from auricle.engines.base import EngineConfig
+from auricle.engines.registry import ENGINES, choose_engine, load_engine
+from auricle.errors import EngineNotInstalled, InvalidOption
+
+
+def config(engine: str) -> EngineConfig:
+    return EngineConfig(engine=engine, model_name="m", model_path=Path())
+
+
+def test_auto_is_ct2_and_a_name_is_itself():
+    assert choose_engine("auto") == "ct2"
+    assert [choose_engine(name) for name in ENGINES] == list(ENGINES)
+
+
+def test_an_unknown_engine_is_refused_with_the_names_of_those_there_are():
+    with pytest.raises(InvalidOption, match="auto, ct2, fake") as caught:
+        load_engine(config("whisperer"))
+    assert caught.value.param == "engine"
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    monkeypatch.delitem(sys.modules, "auricle.engines.ct2_engine", raising=False)
+    with pytest.raises(EngineNotInstalled, match="pip install 'auricle'"):
+        load_engine(config("ct2"))
+
+
+def test_an_engine_is_loaded_by_its_name():
+    assert load_engine(config("fake")).info.engine == "fake"

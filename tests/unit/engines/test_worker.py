@@ -1,0 +1,89 @@
+"""The worker's loop, without a process; tests/contract runs it in one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auricle.engines import fake_engine, worker
+from auricle.engines.base import EngineConfig
+from auricle.engines.wire import Batch, BatchFailed, BatchStarted, Ready, RowDone, StartFailed
+from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
+from auricle.types import Decoding, DecodingOptions, Row
+
+
+def batch(batch_id: int, *keys: str) -> Batch:
+    features = np.random.default_rng(0).normal(size=(80, 100)).astype(np.float32)
+    return Batch(
+        id=batch_id, rows=tuple(Row(key=key, features=features, prompt=(), options=DecodingOptions()) for key in keys)
+    )
+
+
+def run(*batches: Batch, engine: str = "fake", **options: str) -> tuple[int, list[object]]:
+    config = EngineConfig(engine=engine, model_name="m", model_path=Path(), options=options)
+    inbox = iter([config, *batches, None])
+    sent: list[object] = []
+    return worker.serve(lambda: next(inbox), sent.append), sent
+
+
+def test_it_says_ready_then_answers_row_by_row_in_order():
+    status, sent = run(batch(1, "a", "b"), batch(2, "c"))
+    assert status == 0
+    assert isinstance(sent[0], Ready)
+    answers = [(m.batch_id, m.index) if isinstance(m, RowDone) else type(m) for m in sent[1:]]
+    assert answers == [BatchStarted, (1, 0), (1, 1), BatchStarted, (2, 0)]
+
+
+def test_a_load_that_fails_is_told_with_its_error():
+    status, sent = run(no_such_option="1")
+    assert status == 1
+    assert isinstance(sent[0], StartFailed)
+    assert isinstance(sent[0].error, InvalidOption)
+
+
+def test_after_an_exception_the_engine_is_not_used_again(capfd: pytest.CaptureFixture[str]):
+    status, sent = run(batch(1, "bad"), batch(2, "good"), raise_on_key="bad")
+    assert status == 1
+    assert isinstance(sent[-1], BatchFailed)
+    assert sent[-1].batch_id == 1
+    assert isinstance(sent[-1].error, EngineFailed)
+    assert "asked to raise" in sent[-1].error.message
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_after_out_of_memory_the_engine_goes_on():
+    status, sent = run(batch(1, "a", "b"), batch(2, "c"), oom_above="1")
+    assert status == 0
+    failures = [message for message in sent if isinstance(message, BatchFailed)]
+    assert [type(failure.error) for failure in failures] == [EngineOutOfMemory]
+    assert isinstance(sent[-1], RowDone)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA failed with error out of memory"),
+        RuntimeError("cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED"),
+        MemoryError("std::bad_alloc"),
+    ],
+)
+def test_out_of_memory_is_known_by_the_words_of_the_libraries(monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def decode(self: object, rows: Sequence[Row]) -> list[Decoding]:
+        raise error
+
+    monkeypatch.setattr(fake_engine.FakeEngine, "decode", decode)
+    _, sent = run(batch(1, "a"))
+    assert isinstance(sent[-1], BatchFailed)
+    assert isinstance(sent[-1].error, EngineOutOfMemory)
+
+
+def test_an_engine_that_answers_too_few_rows_has_failed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fake_engine.FakeEngine, "decode", lambda self, rows: [Decoding()])
+    _, sent = run(batch(1, "a", "b"))
+    assert isinstance(sent[-1], BatchFailed)
+    assert "1 of 2 rows" in sent[-1].error.message
+
+
+def test_it_ends_quietly_when_the_parent_leaves_before_the_first_message():
+    assert worker.serve(lambda: None, [].append) == 0
