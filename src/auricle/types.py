@@ -340,7 +340,7 @@ class ModelInfo:
     batch_by: tuple[str, ...] = ("options", "prompt_length")
     """What rows of one batch must share; see ``engines.base.batch_key``."""
     languages: Sequence[str] = ()
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def span_seconds(span: Span) -> tuple[float, float]:

@@ -93,7 +93,7 @@ async def test_kill_9_of_the_engine_during_requests_loses_none(
 async def test_kill_9_of_an_idle_engine_is_noticed_and_the_next_request_succeeds(services: list[Service]):
     service = await open_service(services, "fake")
     killed = service.kill()
-    while service.scheduler.alive:
+    while service.scheduler.alive:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await asyncio.gather(*service.ask("a"))
     assert service.scheduler.pid not in (None, killed)

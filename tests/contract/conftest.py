@@ -33,7 +33,8 @@ class EngineUnderTest:
 
     def row(self, sample: str, *, language: str = "en", key: str | None = None, **options: Any) -> Row:
         """The first 30 s of a sample, to be decoded greedily unless ``options`` say otherwise."""
-        asked = DecodingOptions(**({"beam_size": 1} | options))
+        options.setdefault("beam_size", 1)
+        asked = DecodingOptions(**options)
         prompt = self.tokenizer.sequence(
             language=language,
             task="translate" if asked.task == "translate" else "transcribe",

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLES, EngineUnderTest, config_of
 
 from auricle.batching.replica import BatchNotStarted, Replica
 from auricle.errors import EngineError, InvalidOption
 from auricle.types import Decoding
+from conftest import SAMPLES, EngineUnderTest, config_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -95,7 +95,7 @@ async def test_words_have_times_inside_the_window_and_a_probability_each(engine:
         assert len(decoding.token_times) == len(decoding.token_probabilities) == len(decoding.token_logprobs) == count
         flat = [time_s for pair in decoding.token_times for time_s in pair]
         assert flat == sorted(flat)
-        assert 0 <= flat[0]
+        assert flat[0] >= 0
         assert flat[-1] <= row.features.shape[1] / 100 + 0.021
         assert all(0 <= probability <= 1 for probability in decoding.token_probabilities)
         assert all(logprob <= 0 for logprob in decoding.token_logprobs)

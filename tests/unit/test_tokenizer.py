@@ -8,7 +8,15 @@ from auricle.tokenizer import LANGUAGES, Tokenizer, parse_language
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("en", "en"), ("EN", "en"), (" English ", "en"), ("de-AT", "de"), ("pt_BR", "pt"), ("mandarin", "zh"), ("yue", "yue")],
+    [
+        ("en", "en"),
+        ("EN", "en"),
+        (" English ", "en"),
+        ("de-AT", "de"),
+        ("pt_BR", "pt"),
+        ("mandarin", "zh"),
+        ("yue", "yue"),
+    ],
 )
 def test_a_language_may_be_a_code_a_region_or_a_name(text: str, code: str):
     assert parse_language(text) == code

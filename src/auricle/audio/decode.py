@@ -62,7 +62,7 @@ class AudioInfo:
 
 def decode_audio(
     source: Path | BinaryIO, *, max_audio_s: float | None = None, block_s: float = 30.0
-) -> Iterator[Samples]:
+) -> Generator[Samples]:
     """Blocks of ``block_s`` seconds of the first audio track; the last one is shorter.
 
     ``source`` is a path or a seekable binary file, read from its start; its name is not looked at.

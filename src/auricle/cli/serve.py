@@ -12,7 +12,7 @@ def serve(settings: Settings) -> None:
     \b
     auricle serve --model small --port 8000
     auricle serve --model large-v3-turbo --device cuda --host 0.0.0.0
-    curl http://127.0.0.1:8000/v1/audio/transcriptions -F model=whisper-1 -F file=@talk.mp3
+    curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3
 
     A flag wins over its environment variable.
     """

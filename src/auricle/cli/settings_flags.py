@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -62,6 +62,7 @@ def _flag(name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if is_bool else flag,
         help=f"{field.description} Env: {ENV_PREFIX}{name.upper()}.",
+        metavar=None if is_bool else _metavar(field.annotation),
         show_default=_show_default(field),
         rich_help_panel=panel,
     )
@@ -70,6 +71,12 @@ def _flag(name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(str(choice) for choice in get_args(annotation))
+    return {int: "INTEGER", float: "NUMBER", Path: "DIR"}.get(annotation, "TEXT")
 
 
 def _show_default(field: FieldInfo) -> str | bool:

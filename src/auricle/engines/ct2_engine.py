@@ -4,15 +4,19 @@ A row is encoded once: its encoding is kept by ``Row.key`` for language detectio
 CTranslate2 wants the start of transcript at one index, one set of options a call, and one start sequence an alignment.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# CTranslate2's extension module carries no types.
+
 import math
 import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import ctranslate2
+import ctranslate2  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +68,7 @@ def load(config: EngineConfig) -> "CT2Engine":
     supported = ctranslate2.get_supported_compute_types(device)
     if compute_type != "default" and compute_type not in {*supported, "int8"}:
         raise InvalidOption(
-            f"compute type {compute_type!r} is not supported by this {device} device; it has {', '.join(sorted(supported))}",
+            f"this {device} device does not support compute type {compute_type!r}; it has {', '.join(sorted(supported))}",
             param="compute_type",
         )
     try:
@@ -241,7 +245,7 @@ def _with_alignment(decoding: Decoding, result: Any) -> Decoding:
     pairs = np.array(result.alignments, dtype=np.int64).reshape(-1, 2)
     first = np.diff(pairs[:, 0], prepend=-1) > 0
     starts = (pairs[first, 1] * TIMESTAMP_S).tolist()
-    times = tuple(zip(starts[:-1], starts[1:], strict=True))
+    times = tuple(pairwise(starts))
     probabilities = tuple(float(p) for p in result.text_token_probs)
     count = min(len(times), len(probabilities))
     return _replace_alignment(decoding, times=times[:count], probabilities=probabilities[:count])

@@ -8,6 +8,7 @@ five seconds one segment; features without any variation are silence. Faults are
 ``fail_load``        loading raises EngineFailed with this message
 ``crash_on_batch``   the process kills itself in its n-th batch (the first is 1)
 ``crash_on_key``     … in a batch that holds a row whose key contains this
+``last_words``       what it writes to standard error before it kills itself
 ``raise_on_key``     raises RuntimeError for such a batch
 ``oom_above``        raises EngineOutOfMemory for batches of more rows than this
 ``batch_by``         what the rows of a batch must share, comma-separated; nothing by default
@@ -30,9 +31,8 @@ VOCABULARY = (264, 1702, 6810, 6067, 1791, 3407, 5677, 21379, 293, 633, 1359, 52
 
 _LANGUAGES = (("en", 0.94), ("de", 0.03), ("fr", 0.02), ("es", 0.01))
 _SEGMENT_S = 5
-_OPTIONS = frozenset(
-    ("step_delay_s", "load_delay_s", "fail_load", "crash_on_batch", "crash_on_key", "raise_on_key", "oom_above")
-) | {"batch_by"}
+_FAULTS = frozenset(("fail_load", "crash_on_batch", "crash_on_key", "last_words", "raise_on_key", "oom_above"))
+_OPTIONS = _FAULTS | {"step_delay_s", "load_delay_s", "batch_by"}
 
 
 class FakeEngine:
@@ -76,6 +76,7 @@ class FakeEngine:
         options = self._options
         time.sleep(float(options.get("step_delay_s", "0")) * len(rows))
         if self._batches == int(options.get("crash_on_batch", "0")) or _holds(rows, options.get("crash_on_key")):
+            os.write(2, options.get("last_words", "").encode())
             os._exit(70)
         if _holds(rows, options.get("raise_on_key")):
             raise RuntimeError("the fake engine was asked to raise")

@@ -30,7 +30,7 @@ from auricle.engines.wire import (
 )
 from auricle.errors import AuricleError, EngineFailed, EngineOutOfMemory
 
-_END_GRACE_S = 2.0
+_END_GRACE_S = 0.5
 
 Send = Callable[[object], None]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from auricle.pipeline.clip import WindowDone
-from auricle.types import ClipDone, Dropped, Segment, Span, TranscribeOptions, Timings, Transcript
+from auricle.types import ClipDone, Dropped, Segment, Span, Timings, TranscribeOptions, Transcript
 from auricle.units import samples_to_seconds
 
 _MIN_SILENCE_S = 1.0

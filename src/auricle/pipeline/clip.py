@@ -149,9 +149,7 @@ class ClipDecoder:
             for piece in pieces
         ]
 
-    def _words(
-        self, piece: Piece, decoding: Decoding, window: Window, language: str | None
-    ) -> tuple[Word, ...] | None:
+    def _words(self, piece: Piece, decoding: Decoding, window: Window, language: str | None) -> tuple[Word, ...] | None:
         if not self.options.word_timestamps or decoding.token_times is None or decoding.token_probabilities is None:
             return None
         text = self._text_tokens(piece)
@@ -166,7 +164,9 @@ class ClipDecoder:
         text = self._text_tokens(piece)
         logprobs = decoding.token_logprobs[piece.text_offset : piece.text_offset + len(text)]
         return tuple(
-            TokenLogprob(token=self.tokenizer.decode([token]), bytes=tuple(self.tokenizer.token_bytes(token)), logprob=p)
+            TokenLogprob(
+                token=self.tokenizer.decode([token]), bytes=tuple(self.tokenizer.token_bytes(token)), logprob=p
+            )
             for token, p in zip(text, logprobs, strict=False)
         )
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _EMPTY: Samples = np.zeros(0, np.float32)
 
 
-async def read_blocks(blocks: Generator[Samples, None, None], meter: Meter) -> AsyncGenerator[Samples, None]:
+async def read_blocks(blocks: Generator[Samples], meter: Meter) -> AsyncGenerator[Samples, None]:
     """The blocks of ``decode_audio``, each decoded in a worker thread; counts the samples in ``meter``.
 
     The generator is closed (and with it the file) when the reading ends, for whatever reason.

@@ -61,11 +61,8 @@ def split_tokens(tokens: Sequence[int], window: Window, tokenizer: Tokenizer, *,
         text_offset += sum(token < tokenizer.eot for token in part)
     closed = bool(seams) and not ends_once
     heard = _stamp(tokens[cuts[-1] - 1], length, tokenizer) if stamped[cuts[-1] - 1] else length
-    if packed:
-        goes_on = 0 < heard < length and _speech_after(window, heard) >= _MIN_UNHEARD
-    else:
-        goes_on = closed and heard > 0
-    return Split(pieces=tuple(pieces), advance=heard if goes_on else length)
+    goes_on = _speech_after(window, heard) >= _MIN_UNHEARD if packed else closed
+    return Split(pieces=tuple(pieces), advance=heard if goes_on and heard > 0 else length)
 
 
 def _stamp(token: int, length: int, tokenizer: Tokenizer) -> int:

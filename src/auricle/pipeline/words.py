@@ -50,7 +50,11 @@ def group_words(
 
 
 def _join_punctuation(words: Sequence[Word]) -> list[Word]:
-    """Opening marks go to the following word, closing ones to the preceding word."""
+    """Opening marks go to the following word, closing ones to the preceding word.
+
+    Marks take no time of their own, since they mostly lie in a pause; but those at the end of a segment belong to the
+    last word's sound, for the alignment path leaves that word early.
+    """
     joined: list[Word] = []
     opening: list[Word] = []
     for word in words:
@@ -64,6 +68,8 @@ def _join_punctuation(words: Sequence[Word]) -> list[Word]:
             joined.append(replace(word, word=prefix + word.word))
             opening = []
     joined.extend(opening)
+    if joined:
+        joined[-1] = replace(joined[-1], end=max(joined[-1].end, words[-1].end))
     return joined
 
 
@@ -76,8 +82,8 @@ def place_words(words: Sequence[Word], window: Window, start: int, end: int) -> 
     placed: list[Word] = []
     floor = window.to_file(start)
     ceiling = window.to_file(end, is_end=True)
-    for word, (first, last) in zip(words, spans, strict=True):
-        first, last = min(max(first, start), end), min(max(last, start), end)
+    for word, span in zip(words, spans, strict=True):
+        first, last = (min(max(offset, start), end) for offset in span)
         file_start, file_end = window.to_file(first), window.to_file(last, is_end=True)
         file_start, file_end = _draw_to_speech(file_start, file_end, window)
         file_start = min(max(file_start, floor), ceiling)

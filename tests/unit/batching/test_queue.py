@@ -217,7 +217,9 @@ def test_no_entry_is_lost_or_given_twice(entries: list[Entry], max_rows: int, no
 @given(entries=entries_strategy, max_rows=st.integers(1, 12))
 @settings(deadline=None)
 def test_no_less_urgent_entry_starts_a_batch_while_a_more_urgent_one_waits(entries: list[Entry], max_rows: int):
-    fresh = [entry(item.request.request_id, caller=item.request.caller, priority=item.request.priority) for item in entries]
+    fresh = [
+        entry(item.request.request_id, caller=item.request.caller, priority=item.request.priority) for item in entries
+    ]
     queue = queue_of(*fresh)
     waiting = set(fresh)
     while batch := queue.take(0.0, max_rows):
@@ -245,4 +247,3 @@ def test_nothing_starves_behind_a_stream_of_urgent_short_work():
         if requests(queue.take(float(now), 1)) == ["hour"]:
             return
     pytest.fail("the hour never got its turn")
-

@@ -44,12 +44,15 @@ def test_without_a_logprob_threshold_the_no_speech_probability_alone_decides():
     assert judge(Decoding(avg_logprob=-0.1, no_speech_prob=0.7), "Yes.", options) is Verdict.SILENT
 
 
-@pytest.mark.parametrize("field", ["compression_ratio_threshold", "logprob_threshold"])
-def test_a_threshold_that_is_switched_off_never_fails(field: str):
-    options = TranscribeOptions(**{field: None, "no_speech_threshold": None})
-    bad = Decoding(avg_logprob=-9.0 if field == "logprob_threshold" else -0.1)
-    text = LOOP_TEXT if field == "compression_ratio_threshold" else "fine"
-    assert judge(bad, text, options) is Verdict.ACCEPT
+@pytest.mark.parametrize(
+    ("options", "avg_logprob", "text"),
+    [
+        (TranscribeOptions(compression_ratio_threshold=None), -0.1, LOOP_TEXT),
+        (TranscribeOptions(logprob_threshold=None), -9.0, "fine"),
+    ],
+)
+def test_a_threshold_that_is_switched_off_never_fails(options: TranscribeOptions, avg_logprob: float, text: str):
+    assert judge(Decoding(avg_logprob=avg_logprob), text, options) is Verdict.ACCEPT
 
 
 def test_the_best_failed_try_is_the_most_probable_one_that_does_not_repeat_itself():

@@ -53,7 +53,7 @@ class ScriptedTranscriber:
         self, source: Path, options: TranscribeOptions, *, model: str | None, request: RequestInfo
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         self.asked.append((options, model, request))
-        self.audio.append(source.read_bytes())
+        self.audio.append(await asyncio.to_thread(source.read_bytes))
         self.started.set()
         try:
             for step in self.steps:
@@ -104,8 +104,8 @@ def scripted_app(
     values = Settings(data_dir=folder, model="nano", **settings)
     runtime = Runtime(
         settings=values,
-        transcriber=cast(Any, transcriber or ScriptedTranscriber()),
-        models=cast(Any, models or ScriptedModels()),
+        transcriber=cast("Any", transcriber or ScriptedTranscriber()),
+        models=cast("Any", models or ScriptedModels()),
         metrics=Metrics(),
     )
     return create_app(values, runtime)
@@ -125,13 +125,23 @@ async def serving(app: FastAPI, *, shutdown_s: int = 5) -> AsyncIterator[tuple[h
     server = _QuietServer(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=shutdown_s))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.005)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             yield client, server
     finally:
         server.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that calls the app without a socket, for what does not need one."""
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+    ):
+        yield client
 
 
 AUDIO = {"file": ("a.wav", b"RIFF-not-really", "audio/wav")}

