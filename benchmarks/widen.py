@@ -18,19 +18,31 @@ The weights are written without torch or transformers:
 import argparse
 import json
 import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ctranslate2.specs import WhisperSpec
+from ctranslate2 import StorageView
+from ctranslate2.models import Whisper
+from ctranslate2.specs import LayerSpec, WhisperSpec
 from ctranslate2.specs.model_spec import visit_spec
 from safetensors.numpy import load_file, save_file
+
+from auricle.audio.decode import decode_audio
+from auricle.audio.mel import log_mel
+from auricle.tokenizer import Tokenizer
+from auricle.units import N_SAMPLES
 
 Weights = dict[str, np.ndarray]
 
 NANO_HF = Path(__file__).parents[1] / "models" / "nano" / "hf"
 NANO_WIDTH = 128
 NANO_LAYERS = 4
+QUANTIZATIONS = ("int8", "float16", "float32")
 TOKENIZER_FILES = ("tokenizer.json", "preprocessor_config.json")
 
 
@@ -66,7 +78,6 @@ SHAPES = {
     "medium": Shape(width=1024, heads=16, layers=24),
     "large-v2": Shape(width=1280, heads=20, layers=32),
 }
-QUANTIZATIONS = ("int8", "float16", "float32")
 
 
 def widen(source_hf: Path, size: str, out: Path, quantization: str = "int8") -> Path:
@@ -75,17 +86,17 @@ def widen(source_hf: Path, size: str, out: Path, quantization: str = "int8") -> 
     `config.json` is written last: a folder that has it is complete. Raises ValueError for an unknown size or
     quantization.
     """
-    shape = _known(size, SHAPES, "size")
-    _known(quantization, dict.fromkeys(QUANTIZATIONS, True), "quantization")
-    spec = _ct2_spec(widen_weights(_load_weights(source_hf), shape), shape)
+    shape = _shape_of(size)
+    _check_choice("quantization", quantization, QUANTIZATIONS)
+    spec = _lay_out(widen_weights(_load_weights(source_hf), shape), shape)
     visit_spec(spec, lambda layer, name, value: _store(layer, name.rsplit("/")[-1], value, quantization))
-    # One array for both: real models tie them too. Nothing else is shared, so that memory traffic is the real one.
+    # Real models tie these two. Added layers are stored in full, though alike, so that memory traffic is the real one.
     spec.decoder.projection.weight = spec.decoder.embeddings.weight
-    spec.register_vocabulary(_vocabulary(source_hf))
+    spec.register_vocabulary(_read_vocabulary(source_hf))
     spec.validate()
     spec.decoder.projection.weight = "decoder/embeddings/weight"
 
-    generation = _widened_generation_config(source_hf, shape)
+    generation = _generation_config(source_hf, shape)
     spec.config.suppress_ids = generation["suppress_tokens"]
     spec.config.suppress_ids_begin = generation["begin_suppress_tokens"]
     spec.config.lang_ids = sorted(generation["lang_to_id"].values())
@@ -99,16 +110,15 @@ def widen(source_hf: Path, size: str, out: Path, quantization: str = "int8") -> 
 
 def widen_hf(source_hf: Path, size: str, out: Path, dtype: str = "float16") -> Path:
     """Write nano, widened to `size`, as a Hugging Face model folder (float16 or float32) and return `out`."""
-    shape = _known(size, SHAPES, "size")
-    target = _known(dtype, {"float16": np.float16, "float32": np.float32}, "dtype of a Hugging Face folder")
+    shape = _shape_of(size)
+    _check_choice("type of a Hugging Face folder", dtype, ("float16", "float32"))
     weights = widen_weights(_load_weights(source_hf), shape)
     out.mkdir(parents=True, exist_ok=True)
     for file in source_hf.iterdir():
         if file.suffix in {".json", ".txt"} and file.name not in {"config.json", "generation_config.json"}:
             shutil.copyfile(file, out / file.name)
-    save_file(
-        {name: value.astype(target) for name, value in weights.items()}, out / "model.safetensors", {"format": "pt"}
-    )
+    stored = {name: value.astype(dtype) for name, value in weights.items()}
+    save_file(stored, out / "model.safetensors", {"format": "pt"})
     config = _read_json(source_hf / "config.json") | {
         "d_model": shape.width,
         "encoder_layers": shape.layers,
@@ -120,7 +130,7 @@ def widen_hf(source_hf: Path, size: str, out: Path, dtype: str = "float16") -> P
         "decoder_ffn_dim": 4 * shape.width,
         "dtype": dtype,
     }
-    generation = _widened_generation_config(source_hf, shape)
+    generation = _generation_config(source_hf, shape)
     (out / "generation_config.json").write_text(json.dumps(generation, indent=1))
     (out / "config.json").write_text(json.dumps(config, indent=1))
     return out
@@ -156,9 +166,9 @@ def _widen_array(name: str, value: np.ndarray, factor: int) -> np.ndarray:
     return np.tile(value / np.float32(factor), (factor, factor) + (1,) * (value.ndim - 2))
 
 
-def _ct2_spec(weights: Weights, shape: Shape) -> WhisperSpec:
-    """Lay the weights out as CTranslate2 has them: query, key and value in one matrix."""
-    spec = WhisperSpec(shape.layers, shape.heads, shape.layers, shape.heads)
+def _lay_out(weights: Weights, shape: Shape) -> Any:
+    """Return a WhisperSpec with the weights as CTranslate2 has them: query, key and value in one matrix."""
+    spec: Any = WhisperSpec(shape.layers, shape.heads, shape.layers, shape.heads)
     _set_linear(spec.encoder.conv1, weights, "model.encoder.conv1")
     _set_linear(spec.encoder.conv2, weights, "model.encoder.conv2")
     spec.decoder.embeddings.weight = weights["model.decoder.embed_tokens.weight"]
@@ -183,7 +193,7 @@ def _ct2_spec(weights: Weights, shape: Shape) -> WhisperSpec:
     return spec
 
 
-def _set_linear(layer, weights: Weights, *names: str) -> None:
+def _set_linear(layer: Any, weights: Weights, *names: str) -> None:
     """Set one layer to the given ones on top of each other; the key projection of Whisper has no bias."""
     parts = [weights[f"{name}.weight"] for name in names]
     biases = [
@@ -193,12 +203,12 @@ def _set_linear(layer, weights: Weights, *names: str) -> None:
     layer.bias = np.concatenate(biases)
 
 
-def _set_norm(layer, weights: Weights, name: str) -> None:
+def _set_norm(layer: Any, weights: Weights, name: str) -> None:
     layer.gamma = weights[f"{name}.weight"]
     layer.beta = weights[f"{name}.bias"]
 
 
-def _store(layer, name: str, value: object, quantization: str) -> None:
+def _store(layer: LayerSpec, name: str, value: object, quantization: str) -> None:
     """Bring one variable of a layer into the form it is stored in, as CTranslate2's converter does.
 
     int8 has one scale for each output row; only matrices that have a place for a scale are quantized.
@@ -221,24 +231,81 @@ def _load_weights(source_hf: Path) -> Weights:
     return {name: value.astype(np.float32) for name, value in weights.items() if name != "proj_out.weight"}
 
 
-def _widened_generation_config(source_hf: Path, shape: Shape) -> dict:
+def _generation_config(source_hf: Path, shape: Shape) -> dict[str, Any]:
     config = _read_json(source_hf / "generation_config.json")
     config["alignment_heads"] = [[shape.positions[layer], head] for layer, head in config["alignment_heads"]]
     return config
 
 
-def _vocabulary(source_hf: Path) -> list[str]:
+def _read_vocabulary(source_hf: Path) -> list[str]:
     """Return every token in the order of its id."""
     tokenizer = _read_json(source_hf / "tokenizer.json")
     ids = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     return sorted(ids, key=ids.__getitem__)
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _known(name: str, choices: dict, what: str):
-    if name not in choices:
-        raise ValueError(f"unknown {what} {name!r}; use one of {', '.join(choices)}")
-    return choices[name]
+def _shape_of(size: str) -> Shape:
+    _check_choice("size", size, SHAPES)
+    return SHAPES[size]
+
+
+def _check_choice(what: str, given: str, choices: Collection[str]) -> None:
+    if given not in choices:
+        raise ValueError(f"unknown {what} {given!r}; use one of {', '.join(choices)}")
+
+
+def greedy_tokens(model: Whisper, path: Path) -> list[int]:
+    """Return the text tokens of the first 30 s of a file, decoded greedily in the language the model detects."""
+    samples = next(decode_audio(path))
+    features = log_mel(np.pad(samples, (0, N_SAMPLES - samples.size)), n_mels=80)
+    encoded = model.encode(StorageView.from_array(features[None]))
+    language, _ = model.detect_language(encoded)[0][0]
+    prompt = ["<|startoftranscript|>", language, "<|transcribe|>", "<|notimestamps|>"]
+    return model.generate(encoded, [prompt], beam_size=1)[0].sequences_ids[0]
+
+
+def count_differences(source_hf: Path, wide: Path, quantization: str, paths: Sequence[Path]) -> int:
+    """Print each transcript that nano and its widened form do not share, and return how many these are."""
+    compute_type = "float32" if quantization == "float16" else quantization  # CPUs have no float16
+    tokenizer = Tokenizer(wide)
+    with tempfile.TemporaryDirectory() as folder:
+        narrow_model = Whisper(str(widen(source_hf, "nano", Path(folder), quantization)), compute_type=compute_type)
+    wide_model = Whisper(str(wide), compute_type=compute_type)
+    different = 0
+    for path in paths:
+        narrow_text, wide_text = (tokenizer.decode(greedy_tokens(model, path)) for model in (narrow_model, wide_model))
+        if narrow_text != wide_text:
+            different += 1
+            print(f"{path.name}\n  nano {narrow_text}\n  wide {wide_text}")
+    return different
+
+
+def main() -> None:
+    """Run from the command line; the exit status is 1 where --check finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=SHAPES)
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--source", type=Path, default=NANO_HF, help="nano in Hugging Face form")
+    parser.add_argument("--quantization", choices=QUANTIZATIONS, help="default: int8, or float16 with --hf")
+    parser.add_argument("--hf", action="store_true", help="write a Hugging Face folder instead of a CTranslate2 one")
+    parser.add_argument("--check", type=Path, nargs="+", metavar="WAV", help="compare transcripts with those of nano")
+    args = parser.parse_args()
+    if args.hf:
+        if args.check or args.quantization == "int8":
+            parser.error("--hf takes neither --check nor --quantization int8")
+        widen_hf(args.source, args.size, args.out, args.quantization or "float16")
+        return
+    quantization = args.quantization or "int8"
+    widen(args.source, args.size, args.out, quantization)
+    if args.check:
+        different = count_differences(args.source, args.out, quantization, args.check)
+        print(f"{len(args.check) - different} of {len(args.check)} transcripts are the same")
+        sys.exit(different > 0)
+
+
+if __name__ == "__main__":
+    main()

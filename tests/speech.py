@@ -15,7 +15,7 @@ def classify(frames: Samples) -> NDArray[np.float32]:
 
 
 def synthesize(pattern: list[tuple[int, int]], tail: int = 0) -> Samples:
-    """(frames of silence, frames of speech) in turn, then ``tail`` samples of silence; each frame has its own loudness."""
+    """(frames of silence, frames of speech) in turn, then ``tail`` samples of silence; frames differ in loudness."""
     rng = np.random.default_rng(0)
     parts: list[Samples] = []
     for silent, spoken in pattern:

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from engine_under_test import SAMPLES, EngineUnderTest, config_of
 
 from auricle.batching.replica import BatchNotStarted, Replica
 from auricle.errors import EngineError, InvalidOption
 from auricle.types import Decoding
-from conftest import SAMPLES, EngineUnderTest, config_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

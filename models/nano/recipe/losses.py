@@ -44,15 +44,15 @@ def compute_loss(model: Nano, batch: Batch, vocabulary: CompactVocabulary, weigh
     importance = torch.ones_like(entropy)
     importance[is_language] = LANGUAGE_WEIGHT
     total = (entropy * importance).sum() / importance.sum()
-    figures = _accuracies(logits, labels, is_language, vocabulary) | {"ce": float(entropy.mean())}
+    figures = _accuracies(logits, labels, is_language, vocabulary) | {"ce": entropy.mean().item()}
     if with_ctc and bool((batch.character_counts > 0).any()):
         ctc = _ctc_loss(model, audio, batch)
         total = total + weights.ctc * ctc
-        figures["ctc"] = float(ctc)
+        figures["ctc"] = ctc.item()
     if bool((batch.spans[..., 0] >= 0).any()):
         guide = _guide_loss(attention, batch)
         total = total + weights.guide * guide
-        figures["guide"] = float(guide)
+        figures["guide"] = guide.item()
     return Loss(total=total, figures=figures)
 
 

@@ -210,6 +210,8 @@ class _Mixer:
 
     def __init__(self, frame: AudioFrame) -> None:
         self._key = _format_of(frame)
+        self._waiting = 0
+        """Samples that were pushed since the last pull."""
         try:
             self._graph = _graph(frame, mean=False)
         except av.error.FFmpegError:
@@ -228,6 +230,11 @@ class _Mixer:
             if frame is not None:
                 frame.pts = None
             self._graph.push(frame)
+            self._waiting += 0 if frame is None else frame.samples
+            # Asking after every frame of 20 ms would cost as much as decoding it.
+            if frame is not None and self._waiting < frame.sample_rate:
+                return
+            self._waiting = 0
             while True:
                 yield cast("AudioFrame", self._graph.pull()).to_ndarray()[0]
         except (av.error.BlockingIOError, av.error.EOFError):
@@ -256,6 +263,7 @@ def _graph(frame: AudioFrame, *, mean: bool) -> Graph:
     steps += [
         graph.add("aresample", rematrix_maxval="1.0"),
         graph.add("aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts="mono"),
+        graph.add("asetnsamples", nb_out_samples=str(SAMPLE_RATE), pad="0"),
         graph.add("abuffersink"),
     ]
     graph.link_nodes(*steps).configure()

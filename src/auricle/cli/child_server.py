@@ -53,7 +53,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, timeout_s: flo
         if _is_ready(url):
             return elapsed
         time.sleep(0.05)
-    raise EngineFailed(f"the server was not ready after {timeout_s:.0f} s")
+    raise EngineFailed(f"the server was not ready after {timeout_s:g} s")
 
 
 def _is_ready(url: str) -> bool:

@@ -14,7 +14,7 @@ _LOG_LINES = 60
 
 
 def demo(
-    timeout_s: Annotated[float, typer.Option(min=1, help="Seconds for the server to start.")] = 120.0,
+    timeout_s: Annotated[float, typer.Option(min=0, help="Seconds for the server to start.")] = 120.0,
 ) -> None:
     """Try everything out, without a download.
 

@@ -12,19 +12,17 @@ def fetch_model(name: str, settings: Settings, *, update: bool = False) -> Model
 
     Raises ModelNotFound.
     """
+    if settings.offline:
+        return resolve_model(name, data_dir=settings.data_dir, offline=True, allow_local=True)
     if not update and (found := find_model(name, data_dir=settings.data_dir, allow_local=True)):
         return found
-    columns = TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     if not stderr().is_terminal:
         say(f"downloading model {name}")
+    columns = TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=stderr(), transient=True, disable=not stderr().is_terminal) as progress:
         bar = progress.add_task(name, total=None)
 
         def report(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        if update and not settings.offline:
-            return pull_model(name, data_dir=settings.data_dir, progress=report)
-        return resolve_model(
-            name, data_dir=settings.data_dir, offline=settings.offline, allow_local=True, progress=report
-        )
+        return pull_model(name, data_dir=settings.data_dir, progress=report)

@@ -3,8 +3,8 @@
 import os
 import signal
 import sys
-from types import TracebackType
-from typing import Annotated
+from types import FrameType, TracebackType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -57,8 +57,7 @@ def _common(  # pyright: ignore[reportUnusedFunction]
 def main() -> None:
     """Run the command line and exit."""
     sys.excepthook = _report_defect
-    # As Ctrl-C: an exception, so that engines are ended and temporary files removed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except BrokenPipeError:
@@ -71,6 +70,11 @@ def main() -> None:
     except OSError as error:
         _report(error, str(error))
         sys.exit(FAILED)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """An exception, as for Ctrl-C, so that engines are ended and temporary files removed on the way out."""
+    sys.exit(TERMINATED)
 
 
 def _report(error: Exception, message: str) -> None:

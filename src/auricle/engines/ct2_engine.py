@@ -68,7 +68,7 @@ def load(config: EngineConfig) -> "CT2Engine":
     supported = ctranslate2.get_supported_compute_types(device)
     if compute_type != "default" and compute_type not in {*supported, "int8"}:
         raise InvalidOption(
-            f"this {device} device does not support compute type {compute_type!r}; it has {', '.join(sorted(supported))}",
+            f"this {device} device has no compute type {compute_type!r}; it has {', '.join(sorted(supported))}",
             param="compute_type",
         )
     try:

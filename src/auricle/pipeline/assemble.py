@@ -27,7 +27,9 @@ class Assembler:
             self.position = max(self.position, samples_to_seconds(piece.end))
         added: list[Segment] = []
         for window in windows:
-            self.dropped.extend(window.dropped)
+            if not window.segments:
+                start, end = samples_to_seconds(window.start), samples_to_seconds(window.end)
+                self.dropped.append(Dropped(start=start, end=end, reason="no_speech"))
             for segment in window.segments:
                 added.append(replace(segment, id=len(self.segments) + len(added)))
         self.segments.extend(added)

@@ -18,7 +18,6 @@ from auricle.tokenizer import Tokenizer
 from auricle.types import (
     Decoding,
     DecodingOptions,
-    Dropped,
     Features,
     RequestInfo,
     Row,
@@ -43,7 +42,6 @@ class WindowDone:
     start: int
     end: int
     segments: tuple[Segment, ...] = ()
-    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,14 +69,10 @@ class ClipDecoder:
             if self.options.language_per_window and self.options.language is None and multilingual:
                 language, _ = await self.detect_language([window])
             decoding, silent = await self._decode_window(window, prompter.build(language))
-            if silent:
-                position += len(window.samples)
-                start, end = window.start, window.to_file(len(window.samples), is_end=True)
-                dropped = Dropped(start=samples_to_seconds(start), end=samples_to_seconds(end), reason="no_speech")
-                yield WindowDone(start=start, end=end, dropped=(dropped,))
-                continue
-            split = split_tokens(decoding.tokens, window, self.tokenizer, packed=not self.options.sequential)
-            prompter.accept([token for piece in split.pieces for token in piece.tokens], decoding.temperature)
+            tokens = () if silent else decoding.tokens
+            split = split_tokens(tokens, window, self.tokenizer, packed=not self.options.sequential)
+            if not silent:
+                prompter.accept([token for piece in split.pieces for token in piece.tokens], decoding.temperature)
             position += split.advance
             yield WindowDone(
                 start=window.start,

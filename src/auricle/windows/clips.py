@@ -56,7 +56,7 @@ class Clipper:
             clips += self._take(pending, has_ended=False)
         settled = self._detector.settled
         self._close_piece_before(settled)
-        needed = settled - self._half_silence if self._piece_start is None else self._piece_start
+        needed = max(settled - self._half_silence, self._floor) if self._piece_start is None else self._piece_start
         self._tape.forget(needed)
         self._detector.forget(needed)
         return clips

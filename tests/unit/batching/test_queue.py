@@ -99,12 +99,10 @@ def test_a_caller_with_one_request_gets_half_of_the_rows_beside_one_with_twenty(
 
 
 def test_a_caller_that_was_idle_has_saved_up_nothing():
-    queue = queue_of(*(entry("a", caller="a") for _ in range(50)))
+    queue = queue_of(*(entry(f"a{n}", caller="a") for n in range(90)))
     queue.take(0.0, 40)
-    for _ in range(50):
-        queue.push(entry("b", caller="b"))
-    for _ in range(50):
-        queue.push(entry("a2", caller="a"))
+    for number in range(50):
+        queue.push(entry(f"b{number}", caller="b"))
     served = Counter(item.request.caller for item in queue.take(0.0, 20))
     assert abs(served["a"] - served["b"]) <= 1
 

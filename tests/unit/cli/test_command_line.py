@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 from auricle import __version__
 from auricle.cli.main import app
 from auricle.cli.samples import list_samples
-from auricle.cli.transcribe import transcribe  # noqa: F401 - the command exists under its name
 from auricle.formats.registry import FORMATS
 
 WIDE = {"COLUMNS": "250", "TERMINAL_WIDTH": "250", "NO_COLOR": "1"}

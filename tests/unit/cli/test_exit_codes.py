@@ -1,5 +1,3 @@
-import pytest
-
 from auricle import errors
 from auricle.cli.exit_codes import EXIT_CODES, MEANINGS, describe_exit_codes, exit_code
 
@@ -40,9 +38,8 @@ def test_every_error_class_has_its_exit_code():
     assert {kind.__name__: exit_code(kind("x")) for kind in own} == EXPECTED
 
 
-@pytest.mark.parametrize("family", [kind for kind in errors.AuricleError.__subclasses__()])
-def test_every_family_is_told_apart_from_a_defect(family: type[errors.AuricleError]):
-    if family.__module__ == errors.__name__:
+def test_every_family_is_told_apart_from_a_defect():
+    for family in errors.AuricleError.__subclasses__():
         assert EXIT_CODES[family] != EXIT_CODES[errors.AuricleError]
 
 

@@ -61,7 +61,7 @@ def test_a_wrong_temperature_is_refused(value: str):
         ({"language": "en", "languages": "de"}, "--languages"),
     ],
 )
-def test_a_wrong_option_is_named(flags: dict[str, str], told: str):
+def test_a_wrong_option_is_named(flags: dict[str, Any], told: str):
     with pytest.raises(InvalidOption, match=told):
         parse(**flags)
 

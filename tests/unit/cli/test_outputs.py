@@ -11,7 +11,7 @@ from auricle.formats.registry import FORMATS
 
 
 def source(path: str) -> Source:
-    return Source(Path(path), Path(path).name and Path(Path(path).name))
+    return Source(Path(path), Path(Path(path).name))
 
 
 def names(plan: dict[Source, dict[str, Path]]) -> list[str]:

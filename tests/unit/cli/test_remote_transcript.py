@@ -13,7 +13,7 @@ WORDS = FormatOptions(words=True, subtitles=SubtitleOptions(max_line_width=10, h
 
 
 def word(text: str, start: float) -> Word:
-    return Word(word=text, start=start, end=start + 0.2, probability=0.5)
+    return Word(word=text, start=start, end=round(start + 0.2, 3), probability=0.5)
 
 
 TRANSCRIPT = Transcript(

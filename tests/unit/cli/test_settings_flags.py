@@ -48,14 +48,12 @@ def test_without_flags_and_variables_the_defaults_hold():
 
 
 def test_flags_take_the_types_of_their_settings():
-    settings = run(
-        "--no-vad", "--offline", "--data-dir", "/x", "--model-aliases", "a=tiny,b=small", "--max-audio-s", "9"
-    )
+    settings = run("--no-vad", "--offline", "--data-dir", "/x", "--model-aliases", "a=tiny,b=small", "--port", "9")
     assert settings.vad is False
     assert settings.offline is True
     assert settings.data_dir == Path("/x")
     assert settings.model_aliases == {"a": "tiny", "b": "small"}
-    assert settings.max_audio_s == 9.0
+    assert settings.port == 9
 
 
 def test_only_flags_that_were_used_count_as_set():

@@ -17,6 +17,9 @@ from auricle.windows.vad import SpeechDetector, speech_probabilities
 from media import AUDIO, SAMPLES
 from speech import block_sizes, blocks, classify, patterns, synthesize
 
+# By silero_vad_16k_sequence.onnx of silero-vad 6.2.3, frame after frame.
+OFFICIAL = Path(__file__).parent / "data" / "silero_probabilities.npz"
+
 
 def load(path: Path) -> Samples:
     return np.concatenate(list(decode_audio(path)))
@@ -54,7 +57,7 @@ def spans_by_definition(probabilities: list[float], options: VadOptions, length:
     return spans
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     probabilities=st.lists(st.sampled_from([0.0, 0.1, 0.34, 0.4, 0.5, 0.9]), max_size=120),
     extra=st.integers(0, 511),
@@ -100,13 +103,23 @@ def test_what_is_pending_or_settled_never_proves_wrong(pattern: list[tuple[int, 
             assert all_spans[done].end >= pending.end
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(sizes=st.lists(st.integers(1, 100_000), min_size=1, max_size=5).filter(lambda sizes: sum(sizes) > 4_000))
 def test_silero_gives_the_same_spans_in_blocks_of_any_size(sizes: list[int]) -> None:
     samples = load(SAMPLES / "09_en_20s_layout.wav")
     whole = detect(SpeechDetector(VadOptions()), [samples])
     assert detect(SpeechDetector(VadOptions()), blocks(samples, sizes)) == whole
     assert len(whole) >= 6
+
+
+@pytest.mark.parametrize("name", ["jfk.flac", "samples/12_en_then_de.wav", "samples/11_noise.wav"])
+def test_probabilities_equal_those_of_the_official_network(name: str) -> None:
+    path = AUDIO / name
+    with np.load(OFFICIAL) as data:
+        expected = data[path.stem]
+    probabilities = speech_probabilities(load(path))
+    assert probabilities.shape == expected.shape
+    assert np.abs(probabilities - expected).max() < 1e-3
 
 
 def test_frames_one_by_one_have_the_probabilities_of_all_at_once() -> None:
@@ -116,7 +129,7 @@ def test_frames_one_by_one_have_the_probabilities_of_all_at_once() -> None:
     network = Silero()
     single = [network(padded[None, k * 512 : k * 512 + 576])[0] for k in range(samples.size // 512)]
     assert together.size == -(-samples.size // 512)
-    assert np.abs(together[: len(single)] - single).max() < 1e-4
+    assert np.abs(together[: len(single)] - np.array(single)).max() < 1e-3
 
 
 @pytest.mark.parametrize("name", ["08_en_60s.flac", "09_en_20s_layout.wav", "12_en_then_de.wav"])

@@ -1,0 +1,69 @@
+"""Every example runs against a real server and prints the right text."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auricle.cli.child_server import ChildServer, child_server
+from samples import ROOT, load_sample
+
+EXAMPLES = ROOT / "examples"
+DIGITS = load_sample("01")
+GERMAN = load_sample("04")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildServer]:
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with child_server(["--model", "nano"], log=log, start_timeout_s=60) as running:
+        yield running
+
+
+def run_example(server: ChildServer, name: str, *files: Path) -> str:
+    shell = ["sh"] if name.endswith(".sh") else [sys.executable]
+    done = subprocess.run(
+        [*shell, EXAMPLES / name, *files],
+        env=os.environ | {"OPENAI_BASE_URL": f"{server.url}/v1", "NO_PROXY": "*"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_no_example_is_left_out():
+    tested = {"transcribe_file.py", "transcribe_words.py", "transcribe_stream.py", "transcribe_batch.py", "curl.sh"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
+
+
+def test_transcribe_file(server: ChildServer):
+    assert json.loads(run_example(server, "transcribe_file.py", DIGITS.path))["text"] == DIGITS.text
+
+
+def test_transcribe_words(server: ChildServer):
+    lines = run_example(server, "transcribe_words.py", DIGITS.path).splitlines()
+    assert [line.split()[2] for line in lines] == DIGITS.text.split()
+
+
+def test_transcribe_stream(server: ChildServer):
+    assert run_example(server, "transcribe_stream.py", DIGITS.path).strip() == DIGITS.text
+
+
+def test_transcribe_batch(server: ChildServer):
+    lines = run_example(server, "transcribe_batch.py", *[DIGITS.path, GERMAN.path] * 8).splitlines()
+    assert lines == [f"{DIGITS.path.name}: {DIGITS.text}", f"{GERMAN.path.name}: {GERMAN.text}"] * 8
+
+
+def test_curl(server: ChildServer):
+    out = run_example(server, "curl.sh", GERMAN.path)
+    first, _, rest = out.partition("\n")
+    assert json.loads(first)["text"] == GERMAN.text
+    for part in ("00:00:00,", GERMAN.text, "Please bring", "data: [DONE]"):
+        assert part in rest

@@ -1,0 +1,42 @@
+"""The public surface of the HTTP API; a change here is a change for every client."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_runtime import calling, scripted_app
+from syrupy.assertion import SnapshotAssertion
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> dict[str, Any]:
+    return scripted_app(tmp_path).openapi()
+
+
+def test_routes_and_their_answers_are_as_recorded(schema: dict[str, Any], snapshot: SnapshotAssertion) -> None:
+    routes = {
+        f"{method.upper()} {path}": sorted(operation["responses"])
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert routes == snapshot
+
+
+@pytest.mark.parametrize("route", ["transcriptions", "translations"])
+def test_fields_of_the_form_are_as_recorded(schema: dict[str, Any], snapshot: SnapshotAssertion, route: str) -> None:
+    body = schema["paths"][f"/v1/audio/{route}"]["post"]["requestBody"]
+    form = body["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["file"]
+    fields = {
+        name: {key: value for key, value in field.items() if key not in {"title", "description", "examples"}}
+        for name, field in form["properties"].items()
+    }
+    assert fields == snapshot
+
+
+async def test_the_page_that_documents_the_api_is_there(tmp_path: Path) -> None:
+    async with calling(scripted_app(tmp_path)) as client:
+        page = await client.get("/docs")
+        schema = await client.get("/openapi.json")
+    assert page.headers["content-type"].startswith("text/html")
+    assert schema.json()["info"]["title"] == "Auricle"
