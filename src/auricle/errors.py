@@ -26,7 +26,7 @@
     │   └── EngineOutOfMemory
     └── JobError
 
-The classes know no HTTP. ``server/errors.py`` maps them to status codes, ``cli/main.py`` to exit codes.
+The classes know no HTTP. ``server/errors.py`` maps them to status codes, ``cli/exit_codes.py`` to exit codes.
 """
 
 from typing import ClassVar

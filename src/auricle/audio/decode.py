@@ -225,12 +225,12 @@ class _Mixer:
         return self._key == _format_of(frame)
 
     def mix(self, frame: AudioFrame | None) -> Iterator[Samples]:
-        """What is ready after ``frame``; all that is left after None."""
+        """What is ready after ``frame``, once a second; all that is left after None."""
         try:
             if frame is not None:
                 frame.pts = None
+                self._waiting += frame.samples
             self._graph.push(frame)
-            self._waiting += 0 if frame is None else frame.samples
             # Asking after every frame of 20 ms would cost as much as decoding it.
             if frame is not None and self._waiting < frame.sample_rate:
                 return

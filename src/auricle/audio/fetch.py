@@ -3,6 +3,7 @@
 import errno
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,13 +46,10 @@ class BoundedFile:
 
     def close(self) -> None:
         """Remove the file."""
-        self.path.unlink(missing_ok=True)
-        try:
+        # What cannot be flushed belongs to a file that is being thrown away.
+        with suppress(OSError):
             self._file.close()
-        except OSError as exc:
-            # What could not be flushed belongs to a file that is being thrown away.
-            if exc.errno != errno.ENOSPC:
-                raise
+        self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

@@ -25,7 +25,7 @@ class EngineConfig:
     """CPU threads; 0 takes all cores."""
     max_batch: int = 0
     """Rows of a batch; 0 takes what suits the device."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
     """What only one engine knows; see its module."""
 
 

@@ -12,6 +12,7 @@ import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -190,9 +191,9 @@ class CT2Engine:
                     [min(rows[index].features.shape[1], N_FRAMES) for index in spoken],
                 )
                 for index, result in zip(spoken, found, strict=True):
-                    answer[index] = _with_alignment(decodings[index], result)
+                    answer[index] = _with_alignment(decodings[index], result.alignments, result.text_token_probs)
             for index in set(group) - set(spoken):
-                answer[index] = _replace_alignment(decodings[index], times=(), probabilities=())
+                answer[index] = _with_alignment(decodings[index], (), ())
         return answer
 
     def _start_sequence(self, row: Row) -> tuple[int, ...]:
@@ -240,28 +241,19 @@ def _decoding(result: Any, options: DecodingOptions) -> Decoding:
     )
 
 
-def _with_alignment(decoding: Decoding, result: Any) -> Decoding:
-    """Start of a token is where the alignment path first reaches it, its end where it reaches the next one."""
-    pairs = np.array(result.alignments, dtype=np.int64).reshape(-1, 2)
+def _with_alignment(decoding: Decoding, path: Sequence[tuple[int, int]], probabilities: Sequence[float]) -> Decoding:
+    """Adds what the alignment ``path`` of (token, timestamp step) pairs says.
+
+    A token starts where the path first reaches it, and ends where it reaches the next one.
+    """
+    pairs = np.array(path, dtype=np.int64).reshape(-1, 2)
     first = np.diff(pairs[:, 0], prepend=-1) > 0
-    starts = (pairs[first, 1] * TIMESTAMP_S).tolist()
-    times = tuple(pairwise(starts))
-    probabilities = tuple(float(p) for p in result.text_token_probs)
-    count = min(len(times), len(probabilities))
-    return _replace_alignment(decoding, times=times[:count], probabilities=probabilities[:count])
-
-
-def _replace_alignment(
-    decoding: Decoding, *, times: tuple[tuple[float, float], ...], probabilities: tuple[float, ...]
-) -> Decoding:
-    return Decoding(
-        tokens=decoding.tokens,
-        avg_logprob=decoding.avg_logprob,
-        no_speech_prob=decoding.no_speech_prob,
-        temperature=decoding.temperature,
-        token_times=times,
-        token_probabilities=probabilities,
-        token_logprobs=tuple(math.log(max(p, 1e-10)) for p in probabilities),
+    starts: list[float] = (pairs[first, 1] * TIMESTAMP_S).tolist()
+    return replace(
+        decoding,
+        token_times=tuple(pairwise(starts)),
+        token_probabilities=tuple(probabilities),
+        token_logprobs=tuple(math.log(max(probability, 1e-10)) for probability in probabilities),
     )
 
 

@@ -18,7 +18,7 @@ from auricle.runtime import Runtime, open_runtime
 from auricle.server import health, models, openai
 from auricle.server.access import Access
 from auricle.server.context import Context
-from auricle.server.errors import install_error_responses
+from auricle.server.errors import ErrorEnvelope, install_error_responses
 from auricle.server.preload import Preload
 
 _DESCRIPTION = "Whisper transcription server. Speaks OpenAI's audio API: point a client's base URL at `/v1`."
@@ -46,7 +46,14 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
         finally:
             await opened.close()
 
-    app = FastAPI(title="Auricle", version=__version__, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="Auricle",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        responses={"default": {"description": "Any error", "model": ErrorEnvelope}},
+    )
     app.add_middleware(Access)
     install_error_responses(app)
     for router in (openai.router, models.router, health.router):

@@ -53,4 +53,7 @@ def _done(transcript: Transcript, *, logprobs: bool) -> dict[str, Any]:
         "output_tokens": transcript.output_tokens,
         "total_tokens": transcript.input_tokens + transcript.output_tokens,
     }
+    if transcript.warnings:
+        # The headers are long sent; verbose_json has the same place for them.
+        event["x_auricle"] = {"warnings": list(transcript.warnings)}
     return event

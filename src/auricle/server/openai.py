@@ -20,7 +20,7 @@ from auricle.types import RequestInfo, Task
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
-_MAX_WARNINGS = 16
+_MAX_WARNINGS = 8
 _EXAMPLE = {
     "text": "Turn left at the hospital.",
     "languages": [{"code": "en"}],
@@ -83,7 +83,7 @@ async def _answer(request: Request, context: Context, upload: Form, task: Task) 
     shape = format_options(form)
     info = _request_info(request, context)
     transcriber = context.runtime.transcriber
-    warnings = [f"field {name[:60]!r} is not known and was ignored" for name in unknown]
+    warnings = [f"field {name[:40]!r} is not known and was ignored" for name in unknown]
     if form.stream:
         parts = transcriber.stream(upload.path, options, model=form.model, request=info)
         return await stream_events(

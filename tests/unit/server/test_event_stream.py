@@ -57,6 +57,11 @@ async def test_the_done_event_counts_tokens(tmp_path: Path) -> None:
     assert usage == {"type": "tokens", "input_tokens": 4, "output_tokens": 3, "total_tokens": 7}
 
 
+async def test_warnings_come_with_the_done_event(tmp_path: Path) -> None:
+    response = await stream(tmp_path, ScriptedTranscriber([HELLO, transcript(HELLO, warnings=("ignored",))]))
+    assert events_of(response.text)[-1]["x_auricle"] == {"warnings": ["ignored"]}
+
+
 async def test_logprobs_come_only_where_they_are_asked_for(tmp_path: Path) -> None:
     plain = events_of((await stream(tmp_path, ScriptedTranscriber())).text)
     asked = events_of((await stream(tmp_path, ScriptedTranscriber(), {"include[]": "logprobs"})).text)

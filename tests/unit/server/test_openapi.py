@@ -27,11 +27,7 @@ def test_fields_of_the_form_are_as_recorded(schema: dict[str, Any], snapshot: Sn
     body = schema["paths"][f"/v1/audio/{route}"]["post"]["requestBody"]
     form = body["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file"]
-    fields = {
-        name: {key: value for key, value in field.items() if key not in {"title", "description", "examples"}}
-        for name, field in form["properties"].items()
-    }
-    assert fields == snapshot
+    assert {name: field.get("enum", field.get("default")) for name, field in form["properties"].items()} == snapshot
 
 
 async def test_the_page_that_documents_the_api_is_there(tmp_path: Path) -> None:
