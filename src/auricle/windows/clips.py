@@ -71,7 +71,7 @@ class Clipper:
     def _take(self, speech: Span, *, has_ended: bool) -> list[Clip]:
         """Speech joins the clip, or makes it complete. Speech that goes on is only looked at while it fits."""
         clips: list[Clip] = []
-        speech = Span(start=speech.start, end=speech.end)
+        speech = Span(start=max(speech.start, self._floor), end=speech.end)
         while True:
             self._close_piece_before(speech.start)
             used = self._length_until(speech.start)

@@ -1,7 +1,6 @@
 """A runtime whose transcripts are written beforehand, and a server around it in the test's own event loop."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from auricle.batching.metrics import Metrics
 from auricle.config import Settings
 from auricle.errors import AuricleError
 from auricle.runtime import Runtime
-from auricle.server.app import create_app
+from auricle.server.app import create_app, listen
 from auricle.types import ClipDone, RequestInfo, Segment, TokenLogprob, TranscribeOptions, Transcript
 
 Step = ClipDone | Transcript | Exception | asyncio.Event
@@ -120,7 +119,7 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: FastAPI, *, shutdown_s: int = 5) -> AsyncIterator[tuple[httpx.AsyncClient, uvicorn.Server]]:
     """The app behind a real socket, and a client for it."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = _QuietServer(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=shutdown_s))
     task = asyncio.create_task(server.serve(sockets=[listener]))
