@@ -27,7 +27,9 @@ from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import N_FRAMES, TIMESTAMP_S
 
 _CACHE_BYTES = 128 * 2**20
-_BATCH = {"cpu": 8, "cuda": 32}
+_BATCH = {"cpu": 4, "cuda": 32}
+"""Rows of a batch. On a CPU a token costs the same from four rows on (base, int8: 12.6, 8.1, 8.0 ms at 1, 4, 8 rows),
+and a short batch lets urgent rows in sooner."""
 _PREFERRED = {
     "cpu": ("int8_float32", "float32"),
     "cuda": ("float16", "int8_float16", "float32"),

@@ -179,12 +179,16 @@ def secret(tmp_path: Path) -> Path:
 def playlists(secret: Path) -> dict[str, str]:
     return {
         "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{secret}\n#EXT-X-ENDLIST\n",
-        "concat": f"ffconcat version 1.0\nfile '{secret}'\n",
+        # FFmpeg itself refuses paths here that are not relative.
+        "concat": f"ffconcat version 1.0\nfile '{secret.name}'\n",
     }
 
 
 @pytest.mark.parametrize("kind", ["hls", "concat"])
-def test_a_playlist_cannot_make_ffmpeg_open_a_file(kind: str, secret: Path, tmp_path: Path) -> None:
+def test_a_playlist_cannot_make_ffmpeg_open_a_file(
+    kind: str, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     playlist = tmp_path / ("list.m3u8" if kind == "hls" else "list.ffconcat")
     playlist.write_text(playlists(secret)[kind])
     for source in (playlist, io.BytesIO(playlist.read_bytes())):
@@ -198,8 +202,7 @@ def test_a_playlist_cannot_make_ffmpeg_open_a_file(kind: str, secret: Path, tmp_
 def test_the_playlists_of_these_tests_would_work_without_the_guard(kind: str, secret: Path, tmp_path: Path) -> None:
     playlist = tmp_path / ("list.m3u8" if kind == "hls" else "list.ffconcat")
     playlist.write_text(playlists(secret)[kind])
-    options = {"safe": "0"} if kind == "concat" else {}
-    with av.open(str(playlist), "r", container_options=options) as container:
+    with av.open(str(playlist), "r") as container:
         assert next(container.decode(audio=0)).samples > 0
 
 
