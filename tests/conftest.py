@@ -1,9 +1,9 @@
 """What all tests share."""
 
 import pytest
-from samples import NANO
 
 from auricle.tokenizer import Tokenizer
+from samples import NANO
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from auricle.engines.base import EngineConfig
 from auricle.engines.devices import cuda_memory_bytes
 from auricle.engines.registry import choose_engine
 from auricle.engines.weights import default_model, list_models, resolve_model
-from auricle.pipeline.models import ModelFolder, Models
+from auricle.pipeline.models import ModelFolder, Models, Progress
 from auricle.pipeline.transcriber import Transcriber
 
 
@@ -59,9 +59,12 @@ def default_model_name(settings: Settings) -> str:
     return default_model("cpu", None)
 
 
-def _locate(settings: Settings, name: str, trusted: bool) -> ModelFolder:
-    found = resolve_model(name, data_dir=settings.data_dir, offline=settings.offline, allow_local=trusted)
-    return ModelFolder(name=found.name, path=found.path)
+def _locate(settings: Settings, name: str, trusted: bool, progress: Progress) -> ModelFolder:
+    found = resolve_model(
+        name, data_dir=settings.data_dir, offline=settings.offline, allow_local=trusted, progress=progress
+    )
+    # Clients see the name; where a folder of the server lies is none of their business.
+    return ModelFolder(name=found.path.name if found.source == "local" else found.name, path=found.path)
 
 
 async def _start_scheduler(settings: Settings, metrics: Metrics, folder: ModelFolder) -> Scheduler:

@@ -308,8 +308,6 @@ class Transcript:
     dropped: tuple[Dropped, ...] = ()
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
-    input_tokens: int = 0
-    output_tokens: int = 0
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from media import CONTAINERS, encode
-from samples import load_sample
-from scoring import normalize, word_errors
 
 from auricle.audio.decode import decode_audio
 from auricle.runtime import Runtime
 from auricle.types import RequestInfo, TranscribeOptions
+from media import CONTAINERS, encode
+from samples import load_sample
+from scoring import normalize, word_errors
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -4,11 +4,11 @@ from functools import cache
 
 import pytest
 from faster_whisper import BatchedInferencePipeline, WhisperModel
-from samples import NAMES, NANO, load_sample
-from scoring import word_error_rate
 
 from auricle.runtime import Runtime
 from auricle.types import RequestInfo, TranscribeOptions, Transcript
+from samples import NAMES, NANO, load_sample
+from scoring import word_error_rate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

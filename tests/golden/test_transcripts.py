@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from samples import NAMES, load_sample, write_wav
-from scoring import normalize, word_error_rate, word_errors
 
 from auricle.audio.decode import decode_audio
 from auricle.runtime import Runtime
 from auricle.types import RequestInfo, TranscribeOptions, Transcript
+from samples import NAMES, load_sample, write_wav
+from scoring import normalize, word_error_rate, word_errors
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -20,8 +20,6 @@ class Meter:
     windows: int = 0
     fallbacks: int = 0
     max_batch: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
 
     def add_decode(self, seconds: float) -> None:
         self.decode += seconds
@@ -33,11 +31,10 @@ class Meter:
         self.features += seconds
 
     def add_answer(self, answer: Answer) -> None:
-        """A row's queue time, its share of the batch's time, and its tokens."""
+        """A row's queue time and its share of the batch's time."""
         self.queue += answer.queued_s
         self.inference += answer.inference_s / max(answer.batch_rows, 1)
         self.max_batch = max(self.max_batch, answer.batch_rows)
-        self.output_tokens += len(answer.decoding.tokens)
 
     def timings(self, total: float) -> Timings:
         """The counts as they are reported, with ``total`` seconds of wall clock."""

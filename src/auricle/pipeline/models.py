@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.batching.scheduler import Scheduler
+from auricle.errors import Busy
 from auricle.tokenizer import Tokenizer
 from auricle.types import ModelInfo
 
@@ -54,7 +55,10 @@ class ModelFolder:
     path: Path
 
 
-Locate = Callable[[str, bool], ModelFolder]
+Progress = Callable[[int, int], None]
+"""Takes the bytes that are there and the bytes of the whole model; may raise to give the download up."""
+
+Locate = Callable[[str, bool, Progress], ModelFolder]
 """Finds (or downloads) a model by name; the flag says whether the name is trusted, so that it may be a local folder.
 Blocking; raises ModelNotFound."""
 
@@ -78,8 +82,10 @@ class Models:
         self._locate = locate
         self._start = start
         self._on_disk = on_disk
-        self._loading: dict[str, asyncio.Task[Model]] = {}
+        self._loading: dict[Path, asyncio.Task[Model]] = {}
         self._folders: dict[str, ModelFolder] = {}
+        self._downloads: dict[str, tuple[int, int]] = {}
+        self._is_closed = False
         self._created = int(time.time())
 
     async def get(self, name: str | None = None) -> Model:
@@ -88,10 +94,10 @@ class Models:
         Raises ModelNotFound, and EngineError where it cannot be loaded; the next call tries again.
         """
         folder = await self._find(name)
-        task = self._loading.get(folder.name)
+        task = self._loading.get(folder.path)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = asyncio.create_task(self._load(folder))
-            self._loading[folder.name] = task
+            self._loading[folder.path] = task
         # Shielded: one waiter that leaves must not end the loading for the others.
         return await asyncio.shield(task)
 
@@ -99,6 +105,10 @@ class Models:
         """Models that are in memory."""
         done = [task for task in self._loading.values() if task.done() and not task.cancelled()]
         return [task.result() for task in done if task.exception() is None]
+
+    def downloads(self) -> dict[str, tuple[int, int]]:
+        """Bytes that are there, and bytes in all, of each model that is being downloaded."""
+        return dict(self._downloads)
 
     def listing(self) -> list[ModelSummary]:
         """The default model, OpenAI's names, the aliases, and what is loaded or on disk; each once."""
@@ -119,12 +129,13 @@ class Models:
     async def unload(self, name: str | None) -> None:
         """End the engine process of a model; all of its memory comes back. Does nothing where it is not loaded."""
         folder = await self._find(name)
-        task = self._loading.pop(folder.name, None)
+        task = self._loading.pop(folder.path, None)
         if task is not None:
             await _close(task)
 
     async def close(self) -> None:
-        """Unload everything."""
+        """Unload everything and give up downloads."""
+        self._is_closed = True
         tasks = list(self._loading.values())
         self._loading.clear()
         await asyncio.gather(*(_close(task) for task in tasks))
@@ -142,10 +153,20 @@ class Models:
     async def _find(self, name: str | None) -> ModelFolder:
         target, trusted = self._target(name)
         known = self._folders.get(target)
-        if known is None:
-            known = await asyncio.to_thread(self._locate, target, trusted)
-            self._folders[target] = known
-        return known
+        if known is not None:
+            return known
+
+        def report(done: int, total: int) -> None:
+            if self._is_closed:
+                raise Busy("the server is shutting down; the download will go on from here another time")
+            self._downloads[target] = (done, total)
+
+        try:
+            folder = await asyncio.to_thread(self._locate, target, trusted, report)
+        finally:
+            self._downloads.pop(target, None)
+        self._folders[target] = folder
+        return folder
 
     async def _load(self, folder: ModelFolder) -> Model:
         tokenizer = await asyncio.to_thread(Tokenizer, folder.path)
@@ -154,7 +175,7 @@ class Models:
 
 def _public_name(name: str) -> str:
     """A local folder is known to clients by its last part only."""
-    return Path(name).name if "/" in name and Path(name).is_absolute() else name
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 async def _close(task: asyncio.Task[Model]) -> None:

@@ -25,6 +25,8 @@ async def read_blocks(blocks: Generator[Samples], meter: Meter) -> AsyncGenerato
         while True:
             started = perf_counter()
             running = asyncio.ensure_future(asyncio.to_thread(next, blocks, None))
+            # Where the request ends before the block does, nobody else asks whether it failed.
+            running.add_done_callback(lambda done: done.cancelled() or done.exception())
             # A thread cannot be cancelled: wait for its block before the generator is closed.
             block = await asyncio.shield(running)
             meter.decode += perf_counter() - started

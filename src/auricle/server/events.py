@@ -1,5 +1,6 @@
 """A transcript in the making as the events of OpenAI's API."""
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -8,6 +9,7 @@ from auricle.formats.openai_json import detected_languages, token_logprobs
 from auricle.server.record import RequestRecord
 from auricle.server.waiting import before
 from auricle.types import ClipDone, Transcript
+from auricle.units import TIMESTAMP_S
 
 
 async def transcript_events(
@@ -46,12 +48,16 @@ def _done(transcript: Transcript, *, logprobs: bool) -> dict[str, Any]:
     }
     if logprobs:
         event["logprobs"] = token_logprobs(transcript.segments)
-    # The official client types this event's usage as tokens, unlike that of the json body.
+    # The official client types this event's usage as tokens, unlike that of the json body. Audio is counted in
+    # positions of the encoder, 20 ms each.
+    heard = math.ceil(transcript.duration / TIMESTAMP_S)
+    written = sum(len(segment.tokens) for segment in transcript.segments)
     event["usage"] = {
         "type": "tokens",
-        "input_tokens": transcript.input_tokens,
-        "output_tokens": transcript.output_tokens,
-        "total_tokens": transcript.input_tokens + transcript.output_tokens,
+        "input_tokens": heard,
+        "output_tokens": written,
+        "total_tokens": heard + written,
+        "input_token_details": {"audio_tokens": heard, "text_tokens": 0},
     }
     if transcript.warnings:
         # The headers are long sent; verbose_json has the same place for them.

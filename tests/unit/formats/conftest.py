@@ -36,6 +36,4 @@ def transcript() -> Transcript:
         dropped=(Dropped(start=9.0, end=3661.5, reason="silence"),),
         warnings=("keywords are ignored",),
         timings=Timings(decode=0.5, inference=20.0, total=25.0, audio=3670.25, windows=130, fallbacks=1, max_batch=8),
-        input_tokens=10,
-        output_tokens=60,
     )

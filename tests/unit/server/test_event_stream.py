@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -51,10 +52,16 @@ async def test_silence_gives_a_done_event_without_text(tmp_path: Path) -> None:
 
 
 async def test_the_done_event_counts_tokens(tmp_path: Path) -> None:
-    end = transcript(HELLO, input_tokens=4, output_tokens=3)
-    response = await stream(tmp_path, ScriptedTranscriber([HELLO, end]))
+    spoken = replace(HELLO, segments=(replace(HELLO.segments[0], tokens=(50364, 2425, 50414)),))
+    response = await stream(tmp_path, ScriptedTranscriber([spoken, transcript(spoken)]))
     usage = events_of(response.text)[-1]["usage"]
-    assert usage == {"type": "tokens", "input_tokens": 4, "output_tokens": 3, "total_tokens": 7}
+    # One second of audio is fifty positions of the encoder.
+    assert (usage["type"], usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (
+        "tokens",
+        50,
+        3,
+        53,
+    )
 
 
 async def test_warnings_come_with_the_done_event(tmp_path: Path) -> None:
