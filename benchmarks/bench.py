@@ -27,10 +27,11 @@ class Plan:
     long_s: float = 600
     very_long_s: float = 3 * 3600
     repeats: int = 3
+    wer_files: int = 6
     beams: tuple[int, ...] = (1, 5)
 
 
-QUICK = Plan(clip_repeats=2, long_s=40, very_long_s=120, repeats=1, beams=(1,))
+QUICK = Plan(clip_repeats=2, long_s=40, very_long_s=120, repeats=1, wer_files=1, beams=(1,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,6 @@ class Bench:
     plan: Plan
     cache: Path
     report: Callable[[str], None]
-    cores: int
     runs: list[Run] = field(default_factory=list[Run])
     recordings: dict[str, Recording] = field(default_factory=dict[str, Recording])
 
@@ -148,9 +148,17 @@ def describe_run(run: Run) -> str:
     wer = "" if run.wer is None else f"  WER {run.wer:.1%}"
     words = " words" if run.words else ""
     return (
-        f"{run.measure:3} {run.subject:25} {run.audio:18} beam {run.beam_size}{words} #{run.repeat + 1}"
+        f"{run.measure:3} {run.subject:30} {run.audio:18} beam {run.beam_size}{words} #{run.repeat + 1}"
         f"  {run.seconds:8.3f} s  RTFx {run.rtfx:7.1f}{wer}  others {run.foreign_cpu_share:.0%}"
     )
+
+
+def length_name(seconds: float) -> str:
+    """As the table says it: 5 s, 10 min, 3 h."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def seconds_of(runs: Sequence[Run]) -> Spread:

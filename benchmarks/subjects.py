@@ -17,14 +17,11 @@ import httpx
 from auricle.cli.child_server import ChildServer, child_server
 from benchmarks.worker import Outcome, Task
 
-DIRECT = "auricle"
 HTTP = "auricle over HTTP"
-SEQUENTIAL = "faster-whisper"
-BATCHED = "faster-whisper batched-8"
-PEERS = (SEQUENTIAL, BATCHED)
 
 _ENGINE_SECONDS = re.compile(r"^auricle_inference_seconds_sum (\S+)$", re.MULTILINE)
 _START_S = 120.0
+_LOG_SHOWN = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +55,9 @@ def open_subject(name: str, setup: ModelSetup) -> Generator[Subject]:
                 *("--model", str(setup.path), "--threads", str(setup.threads), "--compute-type", setup.compute_type),
                 *("--data-dir", folder),
             ]
-            with child_server(flags, log=Path(folder) / "server.log", start_timeout_s=_START_S) as server:
-                yield _HttpSubject(server)
+            log = Path(folder) / "server.log"
+            with child_server(flags, log=log, start_timeout_s=_START_S) as server:
+                yield _HttpSubject(server, log)
         return
     command = [sys.executable, "-m", "benchmarks.worker", name, str(setup.path), str(setup.threads), setup.compute_type]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
@@ -97,9 +95,12 @@ class _WorkerSubject:
 class _HttpSubject:
     name = HTTP
 
-    def __init__(self, server: ChildServer) -> None:
+    def __init__(self, server: ChildServer, log: Path) -> None:
         self.pid = server.pid
-        self._client = httpx.Client(base_url=server.url, timeout=None, trust_env=False)
+        self._log = log
+        # The same file may come again; it shall be decoded again.
+        headers = {"cache-control": "no-cache"}
+        self._client = httpx.Client(base_url=server.url, headers=headers, timeout=None, trust_env=False)
 
     def transcribe(self, task: Task) -> Outcome:
         """The time is that of the client: upload, transcription, answer."""
@@ -114,7 +115,8 @@ class _HttpSubject:
             answer = self._client.post("/v1/audio/transcriptions", data=form, files={"file": file})
             seconds = time.perf_counter() - start
         if answer.is_error:
-            raise RuntimeError(f"the server answered {answer.status_code}: {answer.text}")
+            log = self._log.read_text(errors="replace")[-_LOG_SHOWN:]
+            raise RuntimeError(f"the server answered {answer.status_code}: {answer.text}; its log ends with:\n{log}")
         body = answer.json()
         return Outcome(
             seconds=seconds,

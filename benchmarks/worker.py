@@ -12,11 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+DIRECT = "auricle"
+SEQUENTIAL = "faster-whisper"
+BATCHED = "faster-whisper batched-8"
+BATCHED_TIMED = "faster-whisper batched-8 timed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One transcription; all other options are the defaults of the one who transcribes."""
+    """One transcription; for the other options see who transcribes."""
 
     path: str
     beam_size: int
@@ -49,7 +55,7 @@ def run_auricle(model: Path, threads: int, compute_type: str) -> Transcribe:
 
     loop = asyncio.new_event_loop()
     runtime = open_runtime(Settings(model=str(model), threads=threads, compute_type=compute_type))
-    loop.run_until_complete(runtime.models.get())
+    loop.run_until_complete(runtime.models.load())
 
     def transcribe(task: Task) -> Outcome:
         options = TranscribeOptions(beam_size=task.beam_size, language=task.language, word_timestamps=task.words)
@@ -70,34 +76,55 @@ def run_auricle(model: Path, threads: int, compute_type: str) -> Transcribe:
     return transcribe
 
 
-def run_faster_whisper(model: Path, threads: int, compute_type: str, *, batch_size: int | None) -> Transcribe:
-    """The peer in its best case: in process, the model loaded; sequential, or in batches over its VAD."""
-    from faster_whisper import BatchedInferencePipeline, WhisperModel
+def run_sequential(model: Path, threads: int, compute_type: str) -> Transcribe:
+    """The peer's sequential mode with our defaults: VAD, and no conditioning on previous text.
 
-    whisper = WhisperModel(str(model), device="cpu", compute_type=compute_type, cpu_threads=threads)
-    batched = {"batch_size": batch_size} if batch_size else {}
-    run = BatchedInferencePipeline(whisper).transcribe if batch_size else whisper.transcribe
+    With conditioning (the peer's default) nano loses half of the words: it has hardly seen previous text in training.
+    """
+    peer = _load_peer(model, threads, compute_type)
+    return _ask_peer(peer.transcribe, vad_filter=True, condition_on_previous_text=False)
+
+
+def run_batched(model: Path, threads: int, compute_type: str, *, without_timestamps: bool) -> Transcribe:
+    """The peer's batched mode, 8 rows, over its own VAD.
+
+    By default it decodes no timestamps, which is less work than ours; with them it gives what we give. It never tries
+    a failed window again.
+    """
+    from faster_whisper import BatchedInferencePipeline
+
+    peer = BatchedInferencePipeline(_load_peer(model, threads, compute_type))
+    return _ask_peer(peer.transcribe, batch_size=8, without_timestamps=without_timestamps)
+
+
+def _load_peer(model: Path, threads: int, compute_type: str) -> Any:
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(str(model), device="cpu", compute_type=compute_type, cpu_threads=threads)
+
+
+def _ask_peer(run: Callable[..., Any], **options: Any) -> Transcribe:
+    """Its best case: called in its own process, with the model loaded."""
 
     def transcribe(task: Task) -> Outcome:
         start = time.perf_counter()
         segments, info = run(
-            task.path, beam_size=task.beam_size, language=task.language, word_timestamps=task.words, **batched
+            task.path, beam_size=task.beam_size, language=task.language, word_timestamps=task.words, **options
         )
         texts = [segment.text for segment in segments]  # they are decoded while this reads them
-        seconds = time.perf_counter() - start
-        return Outcome(seconds=seconds, text=" ".join(texts), language=info.language)
+        return Outcome(seconds=time.perf_counter() - start, text=" ".join(texts), language=info.language)
 
     return transcribe
 
 
 def load(name: str, model: Path, threads: int, compute_type: str) -> Transcribe:
     """Raises ValueError for a name that is not known."""
-    if name == "auricle":
+    if name == DIRECT:
         return run_auricle(model, threads, compute_type)
-    if name == "faster-whisper":
-        return run_faster_whisper(model, threads, compute_type, batch_size=None)
-    if name == "faster-whisper batched-8":
-        return run_faster_whisper(model, threads, compute_type, batch_size=8)
+    if name == SEQUENTIAL:
+        return run_sequential(model, threads, compute_type)
+    if name in (BATCHED, BATCHED_TIMED):
+        return run_batched(model, threads, compute_type, without_timestamps=name == BATCHED)
     raise ValueError(f"unknown subject {name!r}")
 
 

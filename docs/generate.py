@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.metrics import MetricWrapperBase
 from typer.main import get_command
 
 from auricle import errors
@@ -20,6 +21,7 @@ from auricle.formats.options import FormatOptions
 from auricle.formats.registry import FORMATS
 from auricle.server.app import create_app
 from auricle.server.errors import STATUS
+from auricle.server.metrics import server_gauges
 from auricle.types import Segment, Timings, Transcript, Word
 
 FOLDER = Path(__file__).parent / "reference"
@@ -67,8 +69,8 @@ def http_page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         api = create_app(Settings(engine="fake", model="nano", data_dir=Path(folder))).openapi()
     parts = [
-        "A running server shows this page, with forms to try the routes, at `/docs`, and its machine-readable "
-        "description at `/openapi.json`.",
+        "A running server shows its routes, with forms to try them, at `/docs` (the browser loads that page's script "
+        "from a public network), and describes them for machines at `/openapi.json`.",
         "Every answer carries `x-request-id` (the one that was sent, or a new one) and `openai-processing-ms`. "
         "Errors are described under [Errors](errors.md), bodies under [Formats](formats.md).",
     ]
@@ -80,7 +82,7 @@ def http_page() -> str:
                 parts.append(_form(operation["requestBody"], path, forms))
             if operation["responses"].keys() - {"200", "default"}:
                 parts.append(_responses(operation["responses"]))
-    parts += ["## Metrics", "What `GET /metrics` gives, in the text format of Prometheus.", _metrics()]
+    parts.append("What `GET /metrics` tells is listed under [Metrics](metrics.md).")
     return _page("HTTP API", *parts)
 
 
@@ -103,10 +105,35 @@ def errors_page() -> str:
         f"Nothing raises {', '.join(unused)} yet; they are kept for features to come.",
         "Answers with status 429 and 503 carry `retry-after` in seconds. Every error of this table with a status from "
         "429 on carries `x-should-retry`, which the official OpenAI clients obey; with 504 it says `false`, since what "
-        "ran out of time once would only do so again. In an event stream an error after the first event "
+        "ran out of time once would only do so again. In an event stream an error after the answer has begun "
         "comes as an event with the same envelope, and the stream ends without `[DONE]`.",
         "A defect of the server is answered with status 500 and `code` `internal_error`; the server's log has the "
         "details beside the request id. Exit codes are explained under [Command line](cli.md#exit-codes).",
+    )
+
+
+def metrics_page() -> str:
+    """Every metric of ``GET /metrics``."""
+    labels = _label_names()
+    rows = [
+        (
+            _code(one.name + "_total" if one.type == "counter" else one.name),
+            one.type,
+            ", ".join(_code(label) for label in labels.get(one.name, ())),
+            one.documentation,
+        )
+        for one in (*Metrics().registry.collect(), *server_gauges())
+    ]
+    return _page(
+        "Metrics",
+        "What `GET /metrics` gives in the text format of Prometheus. How to use it is told under "
+        "[Watch a server](../how-to/monitor.md). Labels hold routes, models that were loaded, and names of fixed sets, "
+        "never what a client sent, so that their number is bounded. A histogram has the series `_bucket`, `_sum` and "
+        "`_count`.",
+        _table(("Name", "Type", "Labels", "What it tells"), rows),
+        "Where the header `Accept` prefers `application/json`, the answer is a summary of the requests for a "
+        "transcript since the server started: `total_requests`, `accepted_requests`, `rejected_requests` and "
+        "`avg_processing_time_ms` (of those that got a transcript).",
     )
 
 
@@ -140,6 +167,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli_page(),
         "http-api.md": http_page(),
         "errors.md": errors_page(),
+        "metrics.md": metrics_page(),
         "formats.md": formats_page(),
     }
 
@@ -199,9 +227,12 @@ def _responses(responses: Any) -> str:
     return _table(("Status", "Body", "Meaning"), rows)
 
 
-def _metrics() -> str:
-    rows = [(f"`{one.name}`", one.type, one.documentation) for one in Metrics().registry.collect()]
-    return _table(("Name", "Type", "What it counts"), rows)
+def _label_names() -> dict[str, Sequence[str]]:
+    """Labels by name of the metric; prometheus_client tells them only in private."""
+    counted = [one for one in vars(Metrics()).values() if isinstance(one, MetricWrapperBase)]
+    found: dict[str, Sequence[str]] = {one._name: one._labelnames for one in counted}
+    gauges: list[Any] = [*server_gauges()]
+    return found | {one.name: one._labelnames for one in gauges}
 
 
 def _describe_type(schema: Any) -> str:
@@ -242,6 +273,8 @@ def _default(name: str) -> str:
         return _code(str(value).lower())
     if isinstance(value, float):
         return f"`{value:g}`"
+    if isinstance(value, tuple):
+        return _code(",".join(value))
     return "" if value == {} else _code(value)
 
 

@@ -31,26 +31,140 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=_data_dir, description="Folder for downloaded models and other state.")
     offline: bool = Field(default=False, description="Never reach for the network; use models that are on disk.")
 
+    preload_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("default",),
+        description="Models to load when the server starts, with commas between; `default` is the default model. Empty "
+        "loads each model when a request first needs it.",
+    )
+    pinned_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("default",),
+        description="Models that stay in memory once they are loaded, with commas between; `default` is the default "
+        "model. Others are unloaded when idle, or when another model needs the room.",
+    )
+    model_ttl_s: float = Field(
+        default=900.0, ge=0, description="Idle time after which a model that is not pinned is unloaded; 0 for never."
+    )
+    max_loaded_models: int = Field(default=0, ge=0, description="Most models in memory; 0 for no limit.")
+    max_model_memory_mb: float = Field(
+        default=0.0,
+        ge=0,
+        description="Main memory in MiB that all models may take; 0 for three quarters of what the machine or the "
+        "container has.",
+    )
+    load_on_demand: bool = Field(
+        default=True,
+        description="Load models when requests name them. Without it, only those of `preload_models` and of "
+        "`POST /v1/models/{id}/load` can be used, and none is unloaded by itself.",
+    )
+    allow_downloads: bool = Field(
+        default=True, description="Download the models that have a short name when requests name them."
+    )
+    allow_any_repo: bool = Field(
+        default=False,
+        description="Download any Hugging Face repository of Whisper weights that a request names. Whoever can reach "
+        "the server can then fill its disk.",
+    )
+    allow_model_admin: bool = Field(
+        default=False,
+        description="Let clients of other machines pull, load, unload and remove models; without it only those of "
+        "this machine may.",
+    )
+
     engine: str = Field(default="auto", description="Engine that runs the network: `auto`, `ct2`, `fake`.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the engine runs.")
     device_index: int = Field(default=0, ge=0, description="Which CUDA device.")
     compute_type: str = Field(
         default="auto",
-        description="Number format of the weights, as CTranslate2 names them; `auto` takes what the device does well.",
+        description="Number format of the weights, as CTranslate2 names them; `auto` takes the fastest that was "
+        "measured, else what the device does well.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0 takes all cores.")
-    max_batch: int = Field(default=0, ge=0, description="Most rows of a batch; 0 takes what suits the device.")
+    max_batch: int = Field(
+        default=0,
+        ge=0,
+        description="Most rows of a batch; 0 takes what was measured, else what suits the device.",
+    )
+    calibrate: Literal["off", "auto"] = Field(
+        default="off",
+        description="`auto` measures number formats and batch sizes before a model is first started on this machine, "
+        "which takes from seconds to minutes; `auricle doctor --calibrate` does it by hand.",
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_upload_mb: float = Field(default=1024.0, gt=0, description="Largest upload in MiB.")
     max_audio_s: float = Field(default=6 * 3600.0, gt=0, description="Longest audio in decoded seconds.")
     max_requests: int = Field(default=256, gt=0, description="Transcriptions in progress at once; more get 429.")
+    max_queued_audio_s: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="Seconds of audio that all requests in progress have still to do; a file that would go beyond gets "
+        "429, unless it is the only one. 0 for no limit.",
+    )
+    max_memory_percent: float = Field(
+        default=95.0,
+        ge=0,
+        le=100,
+        description="Memory in use, of the machine or the container, above which new requests get 503; 0 for no limit.",
+    )
+    min_upload_kb_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="Slowest upload in KiB/s over 30 s; slower ones get 408. 0 for no limit.",
+    )
     max_windows_in_flight: int = Field(
         default=16, gt=0, description="Windows of one request that exist at once; bounds its memory."
     )
     request_timeout_s: float = Field(
-        default=0.0, ge=0, description="Time after which a transcription is given up with 504; 0 for none."
+        default=0.0,
+        ge=0,
+        description="Time after which a transcription is given up with 504. With `request_timeout_per_audio_s` also 0, "
+        "there is no limit.",
+    )
+    request_timeout_per_audio_s: float = Field(
+        default=0.0, ge=0, description="Time that each second of audio adds to `request_timeout_s`."
+    )
+    batch_timeout_s: float = Field(
+        default=600.0,
+        ge=0,
+        description="Time of one batch after which the engine is taken to hang and is started anew; 0 for none.",
+    )
+    default_priority: Literal["realtime", "interactive", "batch"] = Field(
+        default="interactive", description="Class of a request that names none; the first goes first."
+    )
+    allow_realtime: bool = Field(
+        default=False,
+        description="Let requests ask for the class `realtime`, which goes before all others; without it they get 400.",
+    )
+    model_priority: Annotated[dict[str, int], NoDecode] = Field(
+        default_factory=dict,
+        description="Order of models that share a device, `name=number,…`, the lower first. Models not named come "
+        "after them, small before large.",
+    )
+    max_batch_s: float = Field(
+        default=1.0,
+        ge=0,
+        description="On a CPU, longest batch of long requests while short ones come, as far as one row allows; 0 for "
+        "no limit.",
+    )
+    cache_ttl_s: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="How long results are kept for requests with the same audio and options; 0 keeps none.",
+    )
+    cache_max_mb: float = Field(
+        default=256.0,
+        ge=0,
+        description="Size of the kept results in MiB; the least recently used go first. 0 keeps none.",
+    )
+    zero_retention: bool = Field(
+        default=False, description="Keep nothing of results on disk, and erase what earlier runs of the server kept."
+    )
+    join_grace_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long a transcription goes on whose clients have all left, for one that tries again; never for "
+        "longer than it has run already.",
     )
     shutdown_timeout_s: float = Field(
         default=30.0, ge=0, description="Time that running requests get to finish when the server stops."
@@ -58,6 +172,15 @@ class Settings(BaseSettings):
     sse_keepalive_s: float = Field(default=10.0, gt=0, description="Seconds between comments on a silent event stream.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log lines to write."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto",
+        description="How the server's log is written: `console` for people, `json` for programs, one object a line; "
+        "`auto` is `console` on a terminal, else `json`.",
+    )
+    tracing: bool = Field(
+        default=False,
+        description="Send OpenTelemetry traces, as the `OTEL_…` variables say; needs the extra `otel`.",
     )
 
     beam_size: int = Field(
@@ -67,14 +190,24 @@ class Settings(BaseSettings):
         description="Beam size where a request names none; 1 is greedy and about 1.8 times faster on CPU.",
     )
     vad: bool = Field(default=True, description="Find speech first, where a request does not say.")
+    audio_context: Literal["full", "auto"] = Field(
+        default="full",
+        description="`auto` gives the encoder short windows at about their own length, not as 30 s: several times "
+        "faster for short clips. Texts can differ slightly; windows that look wrong are done again in full.",
+    )
 
-    @field_validator("model_aliases", mode="before")
+    @field_validator("preload_models", "pinned_models", mode="before")
     @classmethod
-    def _parse_aliases(cls, value: object) -> object:
+    def _parse_list(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("model_aliases", "model_priority", mode="before")
+    @classmethod
+    def _parse_pairs(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-        bad = [name for name, equals, model in pairs if not (name.strip() and equals and model.strip())]
+        bad = [name for name, equals, given in pairs if not (name.strip() and equals and given.strip())]
         if bad:
-            raise ValueError(f"{bad[0]!r} is not of the form name=model")
-        return {name.strip(): model.strip() for name, _, model in pairs}
+            raise ValueError(f"{bad[0]!r} is not of the form name=value")
+        return {name.strip(): given.strip() for name, _, given in pairs}

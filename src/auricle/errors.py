@@ -19,7 +19,8 @@
     │   ├── QueueFull
     │   ├── MemoryPressure
     │   ├── DeadlineExceeded
-    │   └── ModelLoading
+    │   ├── ModelLoading
+    │   └── ModelInUse
     ├── EngineError            the network could not be run
     │   ├── EngineNotInstalled
     │   ├── EngineFailed
@@ -150,6 +151,12 @@ class ModelLoading(Busy):
     """The model is on its way into memory."""
 
     code = "model_loading"
+
+
+class ModelInUse(Busy):
+    """The model cannot be removed while it is in use."""
+
+    code = "model_in_use"
 
 
 class EngineError(AuricleError):

@@ -4,7 +4,7 @@ Positions are int samples of 16 kHz mono audio; times are float seconds of the f
 Classes that hold arrays compare by identity (``eq=False``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.units import samples_to_seconds
+from auricle.units import N_FRAMES, samples_to_seconds
 
 Samples = NDArray[np.float32]
 """float32 (n,), mono, 16 kHz, about -1 … 1."""
@@ -21,6 +21,14 @@ Features = NDArray[np.float32]
 """float32 (n_mels, n_frames), log-mel as openai/whisper computes it."""
 
 Task = Literal["transcribe", "translate"]
+
+AudioContext = Literal["full", "auto"]
+
+STAGES = ("decode", "vad", "features", "queue", "inference")
+"""What a run consists of; each is a field of ``Timings``."""
+
+OnStage = Callable[[str, float, float], None]
+"""Takes a stage, and when a piece of its work began and ended, by ``time.perf_counter``."""
 
 
 class Priority(IntEnum):
@@ -130,6 +138,8 @@ class DecodingOptions:
     max_new_tokens: int | None = None
     word_timestamps: bool = False
     logprobs: bool = False
+    context_frames: int = N_FRAMES
+    """Frames that the encoder sees: the features, and zeros after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -137,9 +147,9 @@ class Row:
     """One window as the engine sees it; crosses to the engine's process."""
 
     key: str
-    """Names the window's audio, the same for every try, so that the engine can reuse its encoding."""
+    """Names the window's audio and context, the same for every try, so that the engine can reuse its encoding."""
     features: Features
-    """(n_mels, n_frames) of the audio alone; the engine pads with zeros to the length it wants."""
+    """(n_mels, n_frames) of the audio alone; the engine pads with zeros to ``context_frames``."""
     prompt: tuple[int, ...]
     """All tokens before the text: previous text, start of transcript, language, task, no-timestamps."""
     options: DecodingOptions
@@ -207,6 +217,8 @@ class TranscribeOptions:
     without_timestamps: bool = False
     max_initial_timestamp: float = 1.0
     max_new_tokens: int | None = None
+    audio_context: AudioContext = "full"
+    """``auto`` encodes short windows at about their own length: faster, not exact."""
 
     @property
     def sequential(self) -> bool:
@@ -223,6 +235,14 @@ class RequestInfo:
     priority: Priority = Priority.INTERACTIVE
     deadline: float | None = None
     """Monotonic clock; later work is dropped with DeadlineExceeded."""
+    audio_s: float | None = None
+    """What the file says of its length, for the queue's order; None where it says nothing."""
+    on_start: Callable[[], None] | None = field(default=None, compare=False)
+    """Called when the work begins, which a result that is there already needs none of; may raise to refuse it."""
+    on_progress: Callable[[float], None] | None = field(default=None, compare=False)
+    """Told the seconds of the file that are done, each time there are more."""
+    on_stage: OnStage | None = field(default=None, compare=False)
+    """Told of each piece of work where the request is traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class Service:
 
     def __init__(self, config: EngineConfig) -> None:
         self.metrics = Metrics()
-        self.scheduler = Scheduler(partial(start_replica, config), max_requests=100, metrics=self.metrics)
+        self.scheduler = Scheduler(partial(start_replica, config), metrics=self.metrics)
 
     def ask(self, *keys: str) -> list[asyncio.Task[Answer]]:
         return [

@@ -17,8 +17,6 @@ GERMAN = SAMPLES / "04_de.wav"
 MINUTE = SAMPLES / "08_en_60s.flac"
 SILENCE = SAMPLES / "10_silence.wav"
 
-_SERVE = "from auricle.config import Settings; from auricle.server.app import serve; serve(Settings())"
-
 
 @dataclass(frozen=True)
 class LiveServer:
@@ -60,7 +58,7 @@ def live_server(
     log = folder / "server.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE], env=environment, stdout=subprocess.PIPE, stderr=file, text=True
+            [sys.executable, "-m", "auricle", "serve"], env=environment, stdout=subprocess.PIPE, stderr=file, text=True
         )
     try:
         assert process.stdout is not None

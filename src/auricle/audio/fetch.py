@@ -1,12 +1,14 @@
 """Audio bytes from elsewhere onto disk, never more of them than allowed."""
 
 import errno
+import hashlib
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from auricle.errors import AudioTooLarge, MemoryPressure
 
@@ -26,6 +28,13 @@ class BoundedFile:
         self.size = 0
         self._max_bytes = max_bytes
         self._announced_bytes = announced_bytes
+        self._hash = hashlib.sha256()
+        self._keepers = 1
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what was written so far, in hex."""
+        return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
         """Append ``data``. Raises AudioTooLarge past the limit, MemoryPressure where the disk is full."""
@@ -35,6 +44,7 @@ class BoundedFile:
             self._file.write(data)
         except OSError as exc:
             raise _no_room(exc) from exc
+        self._hash.update(data)
         self.size += len(data)
 
     def finish(self) -> None:
@@ -44,8 +54,16 @@ class BoundedFile:
         except OSError as exc:
             raise _no_room(exc) from exc
 
+    def keep(self) -> Callable[[], None]:
+        """Have the file outlive its ``close``, until what this returns is called, once."""
+        self._keepers += 1
+        return self.close
+
     def close(self) -> None:
-        """Remove the file."""
+        """Remove the file, unless it is kept."""
+        self._keepers -= 1
+        if self._keepers:
+            return
         # What cannot be flushed belongs to a file that is being thrown away.
         with suppress(OSError):
             self._file.close()
@@ -66,6 +84,18 @@ def too_large(max_bytes: int, size: int | None = None) -> AudioTooLarge:
         "Send a compressed format such as mp3, opus or flac, or cut the file.",
         param="file",
     )
+
+
+def file_sha256(source: Path | BinaryIO) -> str:
+    """Hash of a file's bytes, in hex; a file that is open already is read from its start. Blocks."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file_sha256(file)
+    source.seek(0)
+    found = hashlib.sha256()
+    while block := source.read(MIB):
+        found.update(block)
+    return found.hexdigest()
 
 
 def prepare_folder(folder: Path) -> None:

@@ -1,13 +1,23 @@
-"""What the batching tells Prometheus. Each instance has a registry of its own: no state outlives it."""
+"""What the server counts for Prometheus. Each instance has a registry of its own: no state outlives it.
+
+A request is counted once, where its answer leaves (``count_request``, by the server's outermost layer), so that one
+that is refused early counts too. A run of the pipeline is counted once, where its transcript is complete
+(``add_transcript``), so that a request that needs no run adds no seconds. Rows and batches are counted by the
+scheduler. Labels hold names from fixed sets and names of models that were loaded, never what a client sent.
+"""
 
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from auricle.types import STAGES, Transcript
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_LONG_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+_RTFX = (0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
@@ -15,21 +25,100 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.windows = Counter("auricle_windows", "Rows decoded.", registry=self.registry)
-        self.requests = Counter("auricle_requests", "Requests ended, by status.", ["status"], registry=self.registry)
-        self.engine_restarts = Counter(
-            "auricle_engine_restarts", "Engine processes started in place of one that ended.", registry=self.registry
+        self.requests = self._counter(
+            "auricle_requests", "Requests for a transcript that ended: `ok`, `cancelled` or an error's code.", "status"
         )
-        self.queue_seconds = Histogram(
-            "auricle_queue_seconds", "Time from asking to the engine's start.", buckets=_SECONDS, registry=self.registry
+        self.rejected = self._counter(
+            "auricle_rejected",
+            "Requests for a transcript that were refused (status 4xx or 503) rather than failed, by the error's code.",
+            "code",
         )
-        self.inference_seconds = Histogram(
-            "auricle_inference_seconds", "Time of a batch in the engine.", buckets=_SECONDS, registry=self.registry
+        self.request_seconds = self._histogram(
+            "auricle_request_seconds",
+            "Time of a request that got its transcript, upload and answer included.",
+            _LONG_SECONDS,
         )
-        self.batch_rows = Histogram("auricle_batch_rows", "Rows of a batch.", buckets=_ROWS, registry=self.registry)
+        self.transcriptions = self._counter(
+            "auricle_transcriptions", "Runs of the pipeline that gave a transcript.", "model"
+        )
+        self.audio_seconds = self._counter("auricle_audio_seconds", "Audio of the transcripts.")
+        self.processing_seconds = self._counter(
+            "auricle_processing_seconds",
+            "Wall time of the runs. `rate(auricle_audio_seconds_total)` is the throughput; audio seconds divided by "
+            "processing seconds is the mean speed of a run.",
+        )
+        self.rtfx = self._histogram(
+            "auricle_rtfx", "Audio seconds per second of processing, of each run; higher is better.", _RTFX
+        )
+        self.stage_seconds = self._counter(
+            "auricle_stage_seconds",
+            "Time in each stage of the runs; stages work side by side, so the sum may exceed the wall time. Of a "
+            "batch's inference each row has its share.",
+            "stage",
+        )
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        self.fallbacks = self._counter("auricle_fallbacks", "Windows decoded again at a higher temperature.")
+        self.dropped_seconds = self._counter(
+            "auricle_dropped_seconds", "Audio that gave no text: `silence` (no speech found), `no_speech`.", "reason"
+        )
+        self.windows = self._counter(
+            "auricle_windows", "Rows decoded: windows, their further tries, language detections."
+        )
+        self.queue_seconds = self._histogram(
+            "auricle_queue_seconds", "Time of a row from asking to the engine's start.", _SECONDS
+        )
+        self.inference_seconds = self._histogram(
+            "auricle_inference_seconds", "Time of a batch in the engine.", _SECONDS
+        )
+        self.batch_rows = self._histogram("auricle_batch_rows", "Rows of a batch.", _ROWS)
+        self.engine_restarts = self._counter(
+            "auricle_engine_restarts", "Engine processes started in place of one that ended."
+        )
+        self.http_requests = self._counter(
+            "auricle_http_requests",
+            "HTTP requests by route (its template; `other` where there is none) and status; 499 is a client that left.",
+            "route",
+            "status",
+        )
+        self.http_request_seconds = self._histogram(
+            "auricle_http_request_seconds",
+            "Time from a request's head to the end of its answer, streams included.",
+            _LONG_SECONDS,
+            "route",
+        )
+        self.cache_hits = self._counter("auricle_cache_hits", "Transcripts that were answered from the cache.")
+        self.cache_misses = self._counter(
+            "auricle_cache_misses", "Transcripts that were asked of the cache, or made to be kept there, and decoded."
+        )
+        self.joined = self._counter(
+            "auricle_joined", "Transcripts that came from a run which another request had begun."
+        )
+        self.cache_bytes = Gauge("auricle_cache_bytes", "Size of the transcripts in the cache.", registry=self.registry)
         self._queues: list[Callable[[], int]] = []
         queue_rows = Gauge("auricle_queue_rows", "Rows that wait.", registry=self.registry)
-        queue_rows.set_function(lambda: sum(length() for length in self._queues))
+        queue_rows.set_function(self.queue_rows)
+
+    def add_transcript(self, model: str, transcript: Transcript) -> None:
+        """Count a run of the pipeline; ``model`` is the name under which the model is loaded."""
+        timings = transcript.timings
+        self.transcriptions.labels(model).inc()
+        self.audio_seconds.inc(timings.audio)
+        self.processing_seconds.inc(timings.total)
+        self.rtfx.observe(timings.rtfx)
+        for stage in STAGES:
+            self.stage_seconds.labels(stage).inc(getattr(timings, stage))
+        self.fallbacks.inc(timings.fallbacks)
+        for span in transcript.dropped:
+            self.dropped_seconds.labels(span.reason).inc(span.end - span.start)
+
+    def count_request(self, status: str, *, is_rejected: bool, seconds: float) -> None:
+        """Count a request for a transcript at its end; ``status`` is ``ok``, ``cancelled`` or an error's code."""
+        self.requests.labels(status).inc()
+        if is_rejected:
+            self.rejected.labels(status).inc()
+        elif status == "ok":
+            self.request_seconds.observe(seconds)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Count a queue in ``auricle_queue_rows``; ``length`` is called at each reading."""
@@ -39,6 +128,16 @@ class Metrics:
         """Stop counting a queue."""
         self._queues.remove(length)
 
+    def queue_rows(self) -> int:
+        """Rows that wait in all queues."""
+        return sum(length() for length in self._queues)
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, whose media type is ``CONTENT_TYPE``."""
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=buckets, registry=self.registry)

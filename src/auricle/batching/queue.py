@@ -5,6 +5,8 @@
 3. Within a caller the request with the least audio left goes first; waiting counts as audio done.
 4. The first entry picks the batch: only entries with its key may join. A request gets at most half of the rows
    while others wait with the same key.
+5. Where each row of a batch costs time of its own (``max_long_rows``), a short request's batch takes no row of a long
+   or a less urgent one, which would make it late; and a long request's batch is bounded.
 """
 
 import heapq
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from auricle.errors import DeadlineExceeded
-from auricle.types import Answer, RequestInfo, Row
+from auricle.types import Answer, Priority, RequestInfo, Row
 
 PROMOTE_BATCH_S = 60.0
 """After this wait an entry of the batch class counts as interactive."""
@@ -22,6 +24,8 @@ PROMOTE_ALL_S = 300.0
 """After this wait every entry counts as realtime."""
 AGEING = 30.0
 """Seconds of audio that a second of waiting weighs."""
+SHORT_S = 30.0
+"""A request of so little audio is one window: the answer is near, and somebody waits for it."""
 
 
 class Waiter(Protocol):
@@ -52,6 +56,11 @@ class Entry:
     def rank(self) -> float:
         """The lower goes first among entries of one caller. Ageing is linear, so the order never changes with time."""
         return self.remaining_s + AGEING * self.enqueued_at
+
+    @property
+    def is_short(self) -> bool:
+        """Whether its request is near its end, or waited for by somebody who speaks."""
+        return self.remaining_s <= SHORT_S or self.request.priority is Priority.REALTIME
 
 
 class Queue:
@@ -88,16 +97,23 @@ class Queue:
         self._keys.clear()
         return entries
 
-    def take(self, now: float, max_rows: int, *, only_full: bool = False) -> list[Entry]:
+    def urgency(self, now: float) -> int | None:
+        """The class of the most urgent entry, its waiting considered; None where the queue is empty."""
+        return min((_urgency(entry, now) for entry in self._entries), default=None)
+
+    def take(
+        self, now: float, max_rows: int, *, only_full: bool = False, max_long_rows: int | None = None
+    ) -> list[Entry]:
         """Remove and return the next batch of at most ``max_rows`` entries; nothing where the queue is empty.
 
-        ``only_full`` returns nothing where the batch would have fewer rows. Entries that were cancelled are dropped,
-        those past their deadline get DeadlineExceeded.
+        ``only_full`` returns nothing where the batch would have fewer rows. ``max_long_rows`` says that each row costs
+        time of its own, and how many a batch may have that a long request leads; None lets all rows share alike.
+        Entries that were cancelled are dropped, those past their deadline get DeadlineExceeded.
         """
         if only_full and max(self._keys.values(), default=0) < max_rows:
             return []
         self._drop_dead(now)
-        batch = self._choose(now, max_rows)
+        batch = self._choose(now, max_rows, max_long_rows)
         if only_full and len(batch) < max_rows:
             return []
         for entry in batch:
@@ -119,11 +135,16 @@ class Queue:
                 waited = now - entry.enqueued_at
                 entry.future.set_exception(DeadlineExceeded(f"the time was up after {waited:.1f} s in the queue"))
 
-    def _choose(self, now: float, max_rows: int) -> list[Entry]:
+    def _choose(self, now: float, max_rows: int, max_long_rows: int | None) -> list[Entry]:
         ordered = self._in_order(now)
         first = next(ordered, None)
         if first is None:
             return []
+        if max_long_rows is not None:
+            if first.is_short:
+                ordered = _no_slower(ordered, first, now)
+            else:
+                max_rows = min(max_rows, max_long_rows)
         batch, set_aside = [first], list[Entry]()
         rows_of = Counter([first.request.request_id])
         for entry in ordered:
@@ -183,6 +204,12 @@ def _pop(waiting: list[tuple[float, int, Entry]], key: Hashable, *, is_first: bo
         if is_first or entry.key == key:
             return entry
     return None
+
+
+def _no_slower(entries: Iterator[Entry], first: Entry, now: float) -> Iterator[Entry]:
+    """Those that may share the batch of a short request."""
+    urgency = _urgency(first, now)
+    return (entry for entry in entries if entry.is_short and _urgency(entry, now) <= urgency)
 
 
 def _urgency(entry: Entry, now: float) -> int:

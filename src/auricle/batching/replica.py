@@ -203,14 +203,24 @@ class Replica:
 
     async def _read_stderr(self, process: Process) -> None:
         assert process.stderr is not None
+        unfinished = b""
         with contextlib.suppress(asyncio.CancelledError):
             while data := await process.stderr.read(_STDERR_KEPT):
                 self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
-                _log.debug("engine %s: %s", process.pid, data.decode(errors="replace").rstrip())
+                *lines, unfinished = (unfinished + data).split(b"\n")
+                _log_lines(process.pid, lines)
+                unfinished = unfinished[-_STDERR_KEPT:]
+            _log_lines(process.pid, [unfinished])
 
     def _last_lines(self) -> str:
         lines = [line for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]
         return "; its last words: " + " | ".join(lines[-3:]) if lines else ""
+
+
+def _log_lines(pid: int, lines: Sequence[bytes]) -> None:
+    for line in lines:
+        if line.strip():
+            _log.debug("engine %d: %s", pid, line.decode(errors="replace").rstrip())
 
 
 async def start_replica(config: EngineConfig) -> Replica:

@@ -65,8 +65,8 @@ async def _open_local(settings: Settings, options: TranscribeOptions, *, priorit
 
     try:
         # Before any file, so that what is wrong with the model is said once.
-        model = await runtime.models.get()
-        fit_options(options, model)
-        yield Backend(model=model.name, transcribe=transcribe)
+        async with runtime.models.lease() as model:
+            fit_options(options, model)
+            yield Backend(model=model.name, transcribe=transcribe)
     finally:
         await runtime.close()

@@ -1,8 +1,6 @@
 """What commands write besides their result: everything here goes to standard error."""
 
-import logging
 import os
-import sys
 from functools import cache
 
 from rich.console import Console
@@ -27,12 +25,3 @@ def say_error(message: str) -> None:
 def is_debugging() -> bool:
     """Whether errors show where they come from."""
     return os.environ.get("AURICLE_LOG_LEVEL", "").lower() == "debug"
-
-
-def set_up_logging(level: str) -> None:
-    """Send log lines from ``level`` up to standard error; libraries only from warnings up."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("auricle").setLevel(level.upper())
-    logging.captureWarnings(True)

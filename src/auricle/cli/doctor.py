@@ -5,16 +5,22 @@ from typing import Annotated
 
 import typer
 
-from auricle.cli.console import set_up_logging
 from auricle.cli.exit_codes import FAILED
 from auricle.cli.settings_flags import takes_settings
 from auricle.config import Settings
+from auricle.logs import set_up_logging
 
 
 @takes_settings("model", "engine", "device", "device_index", "compute_type", "threads", "data_dir")
 def doctor(
     settings: Settings,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="First measure number formats and batch sizes with the model; for a quiet machine."
+        ),
+    ] = False,
     self_test: Annotated[bool, typer.Option(help="Transcribe an example with the embedded model.")] = True,
 ) -> None:
     """Show what is installed and what would be used, and try it.
@@ -24,12 +30,16 @@ def doctor(
     \b
     auricle doctor
     auricle doctor --device cuda
+    auricle doctor --calibrate --model small
     auricle doctor --json
     """
+    from auricle.cli.doctor_calibration import calibrate_model, check_calibration
     from auricle.cli.doctor_checks import Check, check_self, make_checks
 
     set_up_logging("error")
-    checks: list[Check] = make_checks(settings)
+    if calibrate:
+        calibrate_model(settings)
+    checks: list[Check] = [*make_checks(settings), check_calibration(settings)]
     if self_test:
         checks.append(check_self(settings))
     if as_json:

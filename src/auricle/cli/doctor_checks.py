@@ -13,6 +13,7 @@ from pathlib import Path
 
 from auricle import __version__
 from auricle.cli.compare import count_word_errors
+from auricle.cli.measured import find_default_model, measured_table
 from auricle.cli.samples import list_samples
 from auricle.config import Settings
 from auricle.engines.devices import cuda_memory_bytes
@@ -161,6 +162,8 @@ def _describe_engine(settings: Settings) -> tuple[str, dict[str, object]]:
     chosen, reason = choose_compute_type(device)
     if settings.compute_type != "auto":
         chosen, reason = settings.compute_type, "the setting says so"
+    elif table := measured_table(settings, find_default_model(settings)):
+        chosen, reason = table.best.compute_type, "the fastest that was measured"
     values: dict[str, object] = {
         "engine": name,
         "engines": sorted(ENGINES),

@@ -1,26 +1,36 @@
-"""``auricle models``: what is on disk, downloads, removal."""
+"""``auricle models``: what is on disk, downloads, removal; what a running server has in memory."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from auricle.cli.console import say, set_up_logging
+from auricle.cli.console import say
 from auricle.cli.settings_flags import takes_settings
 from auricle.config import Settings
+from auricle.logs import set_up_logging
 
-app = typer.Typer(no_args_is_help=True, help="List, download and remove models.")
+app = typer.Typer(no_args_is_help=True, help="List, download and remove models; load and unload those of a server.")
 
 _Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _Names = Annotated[
     list[str], typer.Argument(metavar="MODEL", help="`small`, `org/repo`, `org/repo@revision`.", show_default=False)
 ]
+_Server = Annotated[str, typer.Option("--server", metavar="URL", help="Address of the server.")]
+_HERE = "http://127.0.0.1:8000"
 
 
 @app.command(name="list")
 @takes_settings("data_dir")
-def list_(settings: Settings, as_json: _Json = False) -> None:
+def list_(
+    settings: Settings,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="URL", help="List what a running server has, in memory too.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
     """List the models that have a short name, and all that are on disk.
 
     Any other repository of CTranslate2 Whisper weights on the Hugging Face hub works as `org/repo`, and so does a
@@ -29,12 +39,16 @@ def list_(settings: Settings, as_json: _Json = False) -> None:
     \b
     auricle models list
     auricle models list --json
+    auricle models list --server http://127.0.0.1:8000
     """
+    if server is not None:
+        _list_remote(server, as_json=as_json)
+        return
     from auricle.engines.weights import ALIASES, list_models
 
     present = {model.name: model for model in list_models(settings.data_dir)}
     by_source = {(model.source, model.revision): model for model in present.values()}
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for name in dict.fromkeys([*present, *ALIASES]):
         target = ALIASES.get(name)
         found = present.get(name) or (by_source.get((target.repo, target.revision)) if target else None)
@@ -51,7 +65,8 @@ def list_(settings: Settings, as_json: _Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        _print_table(rows)
+        _print_table(("name", "on disk", "from", "revision", "folder"), [_describe_file(row) for row in rows])
+        typer.echo("\nnano is for trying out and for tests; it is part of the package.")
 
 
 @app.command()
@@ -90,30 +105,83 @@ def remove(settings: Settings, models: _Names) -> None:
         say(f"{name}: removed, {megabytes(freed)} freed")
 
 
+@app.command()
+def load(models: _Names, server: _Server = _HERE) -> None:
+    """Load models into a running server, and wait until they can be used.
+
+    \b
+    auricle models load small
+    auricle models load small --server http://127.0.0.1:9000
+    """
+    from auricle.cli.remote_models import ask_server, model_path
+
+    for name in models:
+        model = ask_server(server, "POST", f"{model_path(name)}/load")
+        say(f"{name}: loaded, {megabytes(model['memory_bytes'])} of memory")
+
+
+@app.command()
+def unload(
+    models: _Names,
+    server: _Server = _HERE,
+    force: Annotated[bool, typer.Option("--force", help="Do not wait for running requests; they fail.")] = False,
+) -> None:
+    """Unload models from a running server when the requests that use them are done; all of their memory comes back.
+
+    \b
+    auricle models unload small
+    """
+    from auricle.cli.remote_models import ask_server, model_path
+
+    for name in models:
+        ask_server(server, "POST", f"{model_path(name)}/unload", force=str(force).lower())
+        say(f"{name}: not in memory")
+
+
 def megabytes(size: int) -> str:
     """Decimal, as the hub counts."""
     return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
 
 
-def _print_table(rows: list[dict[str, object]]) -> None:
+def _list_remote(server: str, *, as_json: bool) -> None:
+    from auricle.cli.remote_models import describe_state, list_remote
+
+    models = list_remote(server)
+    if as_json:
+        typer.echo(json.dumps(models, indent=2))
+        return
+    _print_table(
+        ("name", "state", "memory", "requests", "default"),
+        [
+            (
+                model["id"],
+                describe_state(model),
+                megabytes(model["memory_bytes"]) if model["memory_bytes"] else "-",
+                str(model["requests"]),
+                "yes" if model["is_default"] else "",
+            )
+            for model in models
+        ],
+    )
+
+
+def _describe_file(row: dict[str, Any]) -> tuple[str, ...]:
+    size = megabytes(row["size_bytes"]) if row["downloaded"] else "-"
+    return row["name"], size, row["source"], (row["revision"] or "-")[:12], row["folder"] or "-"
+
+
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "on disk", "from", "revision", "folder"):
+    for heading in headings:
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        size = row["size_bytes"]
-        table.add_row(
-            str(row["name"]),
-            megabytes(size) if isinstance(size, int) else "-",
-            str(row["source"]),
-            str(row["revision"] or "-")[:12],
-            str(row["folder"] or "-"),
-        )
+        # As text, since a name may hold what would be markup.
+        table.add_row(*map(Text, row))
     console = Console(highlight=False)
     # Whole lines where a program reads them.
     console = console if console.is_terminal else Console(highlight=False, width=1000)
     console.print(table, soft_wrap=not console.is_terminal)
-    console.print(Text("\nnano is for trying out and for tests; it is part of the package."))

@@ -35,6 +35,7 @@ def parse_options(
         word_timestamps=words,
         vad=settings.vad,
         beam_size=settings.beam_size,
+        audio_context=settings.audio_context,
     )
 
 

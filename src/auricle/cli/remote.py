@@ -47,8 +47,8 @@ async def open_remote(url: str, options: TranscribeOptions, *, settings: Setting
         except httpx.TransportError as error:
             raise errors.Busy(f"no answer from {base}: {error or type(error).__name__}") from error
         if not answer.is_success:
-            raise _error(answer)
-        return parse_transcript(_json(answer))
+            raise read_error(answer)
+        return parse_transcript(read_json(answer))
 
     async with httpx.AsyncClient(timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)) as client:
         yield Backend(model=form.get("model", base), transcribe=transcribe)
@@ -73,12 +73,14 @@ def _form(options: TranscribeOptions, settings: Settings) -> dict[str, Any]:
         "timestamp_granularities[]": ["segment", "word"] if options.word_timestamps else ["segment"],
         "vad": str(options.vad).lower() if "vad" in given else None,
         "beam_size": str(options.beam_size) if "beam_size" in given else None,
+        "audio_context": options.audio_context if "audio_context" in given else None,
         "condition_on_previous_text": "true" if options.condition_on_previous_text else None,
     }
     return {name: value for name, value in fields.items() if value not in (None, [])}
 
 
-def _json(answer: httpx.Response) -> dict[str, Any]:
+def read_json(answer: httpx.Response) -> dict[str, Any]:
+    """The object in the body. Raises EngineError where it is something else."""
     try:
         body: Any = answer.json()
     except ValueError:
@@ -88,9 +90,9 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
     return cast("dict[str, Any]", body)
 
 
-def _error(answer: httpx.Response) -> errors.AuricleError:
+def read_error(answer: httpx.Response) -> errors.AuricleError:
     """The error that the server's envelope tells of, of the class that has its code."""
-    body: Any = _json(answer).get("error")
+    body: Any = read_json(answer).get("error")
     told = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
     by_code = {kind.code: kind for kind in _descendants(errors.AuricleError)}
     fallback = errors.InputError if answer.is_client_error else errors.EngineError

@@ -1,8 +1,8 @@
 """``auricle serve``: run the server."""
 
-from auricle.cli.console import set_up_logging
 from auricle.cli.settings_flags import takes_settings
 from auricle.config import Settings
+from auricle.logs import set_up_logging
 
 
 @takes_settings(*Settings.model_fields)
@@ -16,7 +16,7 @@ def serve(settings: Settings) -> None:
 
     A flag wins over its environment variable.
     """
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     from auricle.server import app
 
     app.serve(settings)

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -86,6 +86,8 @@ def _show_default(field: FieldInfo) -> str | bool:
         return f"~/{default.relative_to(home)}" if default.is_relative_to(home) else str(default)
     if isinstance(default, bool):
         return "yes" if default else "no"
+    if isinstance(default, tuple):
+        return ",".join(cast("tuple[str, ...]", default))
     return str(default) if default != {} else False
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from auricle.cli import transcribe_flags as flags
-from auricle.cli.console import say, set_up_logging
+from auricle.cli.console import say
 from auricle.cli.exit_codes import OK
 from auricle.cli.settings_flags import takes_settings
 from auricle.cli.sources import DASH, Source, collect_sources, spool
 from auricle.config import Settings
 from auricle.errors import InvalidOption
+from auricle.logs import set_up_logging
 
 if TYPE_CHECKING:
     from auricle.formats.options import FormatOptions
@@ -30,6 +31,7 @@ _SETTINGS = (
     "threads",
     "max_batch",
     "beam_size",
+    "audio_context",
     "vad",
     "max_audio_s",
     "data_dir",

@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from auricle.engines.base import EngineConfig
 from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
-from auricle.units import N_FRAMES, TIMESTAMP_S
+from auricle.units import TIMESTAMP_S
 
 _CACHE_BYTES = 128 * 2**20
+_MAX_LENGTH = 448
+"""Places for tokens in the decoder of every Whisper model."""
 _BATCH = {"cpu": 4, "cuda": 32}
 """Rows of a batch. On a CPU a token costs the same from four rows on (base, int8: 12.6, 8.1, 8.0 ms at 1, 4, 8 rows),
 and a short batch lets urgent rows in sooner."""
@@ -137,7 +139,7 @@ class CT2Engine:
         todo = list(missing.values())
         for first in range(0, len(todo), max(step, 1)):
             part = todo[first : first + step]
-            features = np.stack([_pad_features(row.features) for row in part])
+            features = _pad_features(part)
             encoded = self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=True)
             array = _to_numpy(encoded)
             fresh |= {row.key: array[index : index + 1] for index, row in enumerate(part)}
@@ -179,6 +181,7 @@ class CT2Engine:
     ) -> list[Decoding]:
         """Adds times and probabilities of the text tokens; one call a start sequence."""
         answer = list(decodings)
+        context_frames = rows[0].options.context_frames
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, row in enumerate(rows):
             groups.setdefault(self._start_sequence(row), []).append(index)
@@ -190,7 +193,7 @@ class CT2Engine:
                     _view([encodings[index] for index in spoken]),
                     list(start_sequence),
                     [text[index] for index in spoken],
-                    [min(rows[index].features.shape[1], N_FRAMES) for index in spoken],
+                    [min(rows[index].features.shape[1], context_frames) for index in spoken],
                 )
                 for index, result in zip(spoken, found, strict=True):
                     answer[index] = _with_alignment(decodings[index], result.alignments, result.text_token_probs)
@@ -222,13 +225,20 @@ def _generate_arguments(options: DecodingOptions, prompt_length: int) -> dict[st
         "length_penalty": options.length_penalty,
         "repetition_penalty": options.repetition_penalty,
         "no_repeat_ngram_size": options.no_repeat_ngram_size,
-        "max_length": min(448, prompt_length + options.max_new_tokens) if options.max_new_tokens else 448,
+        "max_length": _max_length(options.max_new_tokens, prompt_length),
         "return_scores": True,
         "return_no_speech_prob": True,
         "suppress_blank": True,
         "suppress_tokens": list(options.suppress_tokens),
         "max_initial_timestamp_index": round(options.max_initial_timestamp / TIMESTAMP_S),
     }
+
+
+def _max_length(max_new_tokens: int | None, prompt_length: int) -> int:
+    """CTranslate2 makes at most half as many new tokens, nor more than fit behind the prompt."""
+    if max_new_tokens is None:
+        return _MAX_LENGTH
+    return min(_MAX_LENGTH, max(2 * max_new_tokens, prompt_length + max_new_tokens))
 
 
 def _decoding(result: Any, options: DecodingOptions) -> Decoding:
@@ -259,11 +269,14 @@ def _with_alignment(decoding: Decoding, path: Sequence[tuple[int, int]], probabi
     )
 
 
-def _pad_features(features: Features) -> Features:
-    """To 30 s with zeros, as openai/whisper's ``pad_or_trim`` does."""
-    missing = N_FRAMES - features.shape[1]
-    padded = np.pad(features, ((0, 0), (0, missing))) if missing > 0 else features[:, :N_FRAMES]
-    return np.ascontiguousarray(padded, dtype=np.float32)
+def _pad_features(rows: Sequence[Row]) -> Features:
+    """(n, n_mels, context_frames): the rows' features with zeros after them, as openai/whisper's ``pad_or_trim``."""
+    n_frames = rows[0].options.context_frames
+    padded = np.zeros((len(rows), rows[0].features.shape[0], n_frames), np.float32)
+    for place, row in zip(padded, rows, strict=True):
+        found = row.features[:, :n_frames]
+        place[:, : found.shape[1]] = found
+    return padded
 
 
 def _view(encodings: Sequence[Encoding]) -> Any:

@@ -10,10 +10,11 @@ from auricle.errors import EngineNotInstalled, InvalidOption
 ENGINES: dict[str, str] = {
     "ct2": "auricle.engines.ct2_engine:load",
     "fake": "auricle.engines.fake_engine:load",
+    "openvino": "auricle.engines.openvino_engine:load",
 }
 """Name -> ``module:function`` that makes an Engine of an EngineConfig."""
 
-_INSTALL: dict[str, str] = {"ct2": "auricle", "fake": "auricle"}
+_INSTALL: dict[str, str] = {"ct2": "auricle", "fake": "auricle", "openvino": "auricle[openvino]"}
 """What pip is to install for an engine."""
 
 

@@ -17,6 +17,7 @@ from io import RawIOBase
 from queue import SimpleQueue
 
 from auricle.engines.base import Engine, EngineConfig
+from auricle.engines.heap import keep_freed_memory
 from auricle.engines.registry import load_engine
 from auricle.engines.wire import (
     Batch,
@@ -122,6 +123,7 @@ def main() -> int:
     """Run until the parent closes the pipe; returns the exit status."""
     # Ctrl-C reaches the whole process group; the parent decides when its engines end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     incoming, outgoing = _take_pipes()
     inbox: SimpleQueue[object] = SimpleQueue()
     threading.Thread(target=_read_inbox, args=(incoming, inbox), daemon=True).start()

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from auricle.audio.mel import log_mel
 from auricle.batching.scheduler import Recognizer
+from auricle.pipeline.context import context_frames, trust_short_context
 from auricle.pipeline.fallback import Verdict, choose_best, compression_ratio, judge
 from auricle.pipeline.language import vote
 from auricle.pipeline.meter import Meter
@@ -27,12 +28,10 @@ from auricle.types import (
     Window,
     Word,
 )
-from auricle.units import samples_to_seconds
+from auricle.units import N_FRAMES, samples_to_seconds
 
 NextWindow = Callable[[int], Awaitable[Window | None]]
 """Window that begins at a sample of the clip, or None at its end."""
-
-_DETECT = DecodingOptions(task="detect_language")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,9 @@ class ClipDecoder:
     async def _detect(self, window: Window) -> Decoding:
         features = await self._make_features(window)
         self._features[window.start] = features
-        return await self._ask(window, features, (self.tokenizer.sot,), _DETECT)
+        frames = context_frames(len(window.samples), self.options.audio_context)
+        options = DecodingOptions(task="detect_language", context_frames=frames)
+        return await self._ask(window, features, (self.tokenizer.sot,), options)
 
     async def _make_features(self, window: Window) -> Features:
         return await call_in_thread(self.meter.add_features, _window_features, window, self.recognizer.info.n_mels)
@@ -100,6 +101,13 @@ class ClipDecoder:
         if features is None:
             features = await self._make_features(window)
         self.meter.windows += 1
+        if (frames := context_frames(len(window.samples), self.options.audio_context)) < N_FRAMES:
+            options = decoding_options(self.options, self.options.temperatures[0], frames)
+            decoding = await self._ask(window, features, prompt, options)
+            text = self.tokenizer.decode(decoding.tokens).strip()
+            if trust_short_context(decoding, text, len(window.samples), self.tokenizer.eot, self.options):
+                return decoding, False
+            self.meter.fallbacks += 1
         tries: list[tuple[Decoding, str]] = []
         for temperature in self.options.temperatures:
             decoding = await self._ask(window, features, prompt, decoding_options(self.options, temperature))
@@ -113,7 +121,7 @@ class ClipDecoder:
     async def _ask(
         self, window: Window, features: Features, prompt: tuple[int, ...], options: DecodingOptions
     ) -> Decoding:
-        key = f"{self.run_id}:{window.clip_index}:{window.start}"
+        key = f"{self.run_id}:{window.clip_index}:{window.start}:{options.context_frames}"
         row = Row(key=key, features=features, prompt=prompt, options=options)
         answer = await self.recognizer.decode(row, self.request, remaining_s=self.remaining_s())
         self.meter.add_answer(answer)
@@ -168,7 +176,7 @@ class ClipDecoder:
         return [token for token in piece.tokens if token < self.tokenizer.eot]
 
 
-def decoding_options(options: TranscribeOptions, temperature: float) -> DecodingOptions:
+def decoding_options(options: TranscribeOptions, temperature: float, frames: int = N_FRAMES) -> DecodingOptions:
     """What the engine is told for one try."""
     return DecodingOptions(
         task=options.task,
@@ -185,6 +193,7 @@ def decoding_options(options: TranscribeOptions, temperature: float) -> Decoding
         max_new_tokens=options.max_new_tokens,
         word_timestamps=options.word_timestamps,
         logprobs=options.logprobs,
+        context_frames=frames,
     )
 
 

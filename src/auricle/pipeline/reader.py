@@ -29,7 +29,7 @@ async def read_blocks(blocks: Generator[Samples], meter: Meter) -> AsyncGenerato
             running.add_done_callback(lambda done: done.cancelled() or done.exception())
             # A thread cannot be cancelled: wait for its block before the generator is closed.
             block = await asyncio.shield(running)
-            meter.decode += perf_counter() - started
+            meter.add_decode(perf_counter() - started)
             if block is None:
                 return
             meter.samples += len(block)

@@ -1,6 +1,6 @@
 """The run of a request, from a file to a transcript; the same for HTTP, jobs and the command line."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,10 @@ from auricle.errors import UnsupportedOption
 from auricle.pipeline.assemble import Assembler
 from auricle.pipeline.clip import ClipDecoder, WindowDone
 from auricle.pipeline.meter import Meter
-from auricle.pipeline.models import Model, Models
+from auricle.pipeline.models import Models
 from auricle.pipeline.ordered import map_in_order
 from auricle.pipeline.reader import RollingAudio, call_in_thread, read_blocks
+from auricle.pipeline.shelf import Model
 from auricle.types import Clip, ClipDone, RequestInfo, Samples, Span, TranscribeOptions, Transcript, Window
 from auricle.units import N_FFT, N_SAMPLES, samples_to_seconds
 from auricle.windows.clips import Clipper
@@ -28,6 +29,8 @@ _MARGIN = N_FFT // 2
 
 Blocks = AsyncGenerator[Samples, None]
 Source = Path | BinaryIO
+Report = Callable[[str, Transcript], None]
+"""Takes the name under which the model is loaded, and the transcript."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +43,15 @@ class _ClipResult:
 class Transcriber:
     """Turns audio into transcripts with the models it is given.
 
-    ``max_windows_in_flight`` bounds the memory of a request; ``max_audio_s`` the decoded length of a file.
+    ``max_windows_in_flight`` bounds the memory of a request; ``max_audio_s`` the decoded length of a file;
+    ``report`` is told of each transcript.
     """
 
-    def __init__(self, models: Models, *, max_windows_in_flight: int, max_audio_s: float | None) -> None:
+    def __init__(
+        self, models: Models, *, max_windows_in_flight: int, max_audio_s: float | None, report: Report | None = None
+    ) -> None:
         self._models = models
+        self._report = report
         self._max_windows_in_flight = max_windows_in_flight
         self._max_audio_s = max_audio_s
 
@@ -67,9 +74,20 @@ class Transcriber:
         where the queue is full or the deadline has passed, EngineError where the network cannot be run.
         """
         started = perf_counter()
-        loaded = await self._models.get(model)
+        if request.on_start is not None:
+            request.on_start()
+        async with (
+            self._models.lease(model) as loaded,
+            aclosing(self._stream(source, options, loaded, request, started)) as parts,
+        ):
+            async for part in parts:
+                yield part
+
+    async def _stream(
+        self, source: Source, options: TranscribeOptions, loaded: Model, request: RequestInfo, started: float
+    ) -> AsyncGenerator[ClipDone | Transcript, None]:
         options, warnings = fit_options(options, loaded)
-        meter = Meter()
+        meter = Meter(on_stage=request.on_stage)
         assembler = Assembler()
         decoder = ClipDecoder(
             recognizer=loaded.recognizer,
@@ -77,7 +95,10 @@ class Transcriber:
             options=options,
             request=request,
             meter=meter,
-            remaining_s=lambda: max(0.0, samples_to_seconds(meter.samples) - assembler.position),
+            # Decoding runs only a little ahead: what the file says of its length tells a long one from a short one.
+            remaining_s=lambda: max(
+                0.0, max(samples_to_seconds(meter.samples), request.audio_s or 0.0) - assembler.position
+            ),
         )
         language: tuple[str | None, float | None] = (options.language, None)
         with loaded.recognizer.admit(request):
@@ -87,15 +108,20 @@ class Transcriber:
                 async for result in results:
                     language = result.language
                     part = assembler.add(result.pieces, result.windows)
+                    if request.on_progress is not None:
+                        request.on_progress(assembler.position)
                     if part.segments:
                         yield part
-        yield assembler.finish(
+        transcript = assembler.finish(
             options,
             language=language[0],
             language_probability=language[1],
             warnings=warnings,
             timings=meter.timings(perf_counter() - started),
         )
+        if self._report is not None:
+            self._report(loaded.name, transcript)
+        yield transcript
 
     async def _packed(self, decoder: ClipDecoder, blocks: Blocks) -> AsyncGenerator[_ClipResult, None]:
         """Speech packed into clips, decoded side by side."""

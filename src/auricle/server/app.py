@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,11 +17,16 @@ from auricle.audio.fetch import prepare_folder
 from auricle.config import Settings
 from auricle.errors import InvalidOption
 from auricle.runtime import Runtime, open_runtime
-from auricle.server import health, models, openai
+from auricle.server import health, metrics, models, openai, status
 from auricle.server.access import Access
+from auricle.server.admission import Admission
 from auricle.server.context import Context
 from auricle.server.errors import ErrorEnvelope, install_error_responses
+from auricle.server.metrics import ServerState
 from auricle.server.preload import Preload
+
+if TYPE_CHECKING:
+    from auricle.server.tracing import Tracing
 
 _DESCRIPTION = "Whisper transcription server. Speaks OpenAI's audio API: point a client's base URL at `/v1`."
 
@@ -34,18 +40,27 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     if settings is None:
         settings = runtime.settings if runtime is not None else Settings()  # pyright: ignore[reportCallIssue]
     opened = runtime if runtime is not None else open_runtime(settings)
+    tracing = _open_tracing() if settings.tracing else None
     uploads = settings.data_dir / "uploads"
     prepare_folder(uploads)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        preload = Preload(opened.models)
-        app.state.context = Context(settings=settings, runtime=opened, preload=preload, uploads=uploads)
+        preload = Preload(opened.models, settings.preload_models)
+        admission = Admission(max_requests=settings.max_requests, max_queued_audio_s=settings.max_queued_audio_s)
+        context = Context(settings=settings, runtime=opened, preload=preload, uploads=uploads, admission=admission)
+        app.state.context = context
+        state = ServerState(opened.models, admission)
+        opened.metrics.registry.register(state)
         try:
+            opened.start()
             async with preload.running():
                 yield
         finally:
+            opened.metrics.registry.unregister(state)
             await opened.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="Auricle",
@@ -55,9 +70,9 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
         redoc_url=None,
         responses={"default": {"description": "Any error", "model": ErrorEnvelope}},
     )
-    app.add_middleware(Access)
+    app.add_middleware(Access, metrics=opened.metrics, trace=tracing.record if tracing is not None else None)
     install_error_responses(app)
-    for router in (openai.router, models.router, health.router):
+    for router in (openai.router, models.router, health.router, metrics.router, status.router):
         app.include_router(router)
     return app
 
@@ -76,6 +91,17 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
         )
         asyncio.run(_Server(config, _url(settings.host, listener)).serve(sockets=[listener]))
+
+
+def _open_tracing() -> "Tracing":
+    try:
+        from auricle.server.tracing import open_tracing  # noqa: PLC0415  the extra need not be installed
+    except ImportError as exc:
+        raise InvalidOption(
+            f"AURICLE_TRACING needs OpenTelemetry, which is not installed ({exc}): pip install 'auricle[otel]'",
+            param="tracing",
+        ) from exc
+    return open_tracing()
 
 
 class _Server(uvicorn.Server):

@@ -1,7 +1,6 @@
 """What the routes share while the server runs."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +8,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from auricle.config import Settings
-from auricle.errors import QueueFull
+from auricle.errors import MemoryPressure
 from auricle.runtime import Runtime
+from auricle.server.admission import Admission, Place
+from auricle.server.memory import memory_percent
 from auricle.server.preload import Preload
+
+_MEMORY_WAIT_S = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,28 +26,16 @@ class Context:
     preload: Preload
     uploads: Path
     """Folder for the bodies of requests."""
-    admitted: int = 0
+    admission: Admission
+
+    @property
+    def admitted(self) -> int:
+        """Requests in progress."""
+        return self.admission.requests
 
     @property
     def max_upload_bytes(self) -> int:
         return int(self.settings.max_upload_mb * (1 << 20))
-
-    @contextmanager
-    def admit(self) -> Generator[None]:
-        """A place among ``max_requests``, held from before the upload on, so that waiting bodies cannot fill the disk.
-
-        Raises QueueFull.
-        """
-        if self.admitted >= self.settings.max_requests:
-            raise QueueFull(
-                f"The server works on {self.admitted} requests already (AURICLE_MAX_REQUESTS); try again later.",
-                retry_after_s=5,
-            )
-        self.admitted += 1
-        try:
-            yield
-        finally:
-            self.admitted -= 1
 
 
 def _context(request: Request) -> Context:
@@ -52,3 +43,20 @@ def _context(request: Request) -> Context:
 
 
 RequestContext = Annotated[Context, Depends(_context)]
+
+
+async def _admit(context: RequestContext) -> AsyncIterator[Place]:
+    """A place, from before the upload to the end of the answer. Raises QueueFull and MemoryPressure."""
+    limit = context.settings.max_memory_percent
+    # Together with the limit on uploads and windows, nothing that is admitted can take much more.
+    if limit and (used := memory_percent()) > limit:
+        raise MemoryPressure(
+            f"{used:.0f} % of the memory is in use, and at {limit:g} % no more requests are taken "
+            "(AURICLE_MAX_MEMORY_PERCENT); try again later.",
+            retry_after_s=_MEMORY_WAIT_S,
+        )
+    with context.admission.admit() as place:
+        yield place
+
+
+Admitted = Annotated[Place, Depends(_admit)]

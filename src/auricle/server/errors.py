@@ -34,6 +34,7 @@ STATUS: dict[type[errors.AuricleError], tuple[int, ErrorType]] = {
     errors.MemoryPressure: (503, "server_error"),
     errors.DeadlineExceeded: (504, "server_error"),
     errors.ModelLoading: (503, "server_error"),
+    errors.ModelInUse: (409, "invalid_request_error"),
     errors.EngineError: (500, "server_error"),
     errors.EngineNotInstalled: (500, "server_error"),
     errors.EngineFailed: (500, "server_error"),
@@ -105,7 +106,8 @@ def install_error_responses(app: FastAPI) -> None:
 
 
 async def _on_auricle_error(request: Request, exc: Exception) -> JSONResponse:
-    record_of(request).error = describe(exc)[1].code
+    body = describe(exc)[1]
+    record_of(request).fail(body.code, body.message, body.param)
     return error_response(exc)
 
 
@@ -118,6 +120,7 @@ async def _on_http_exception(request: Request, exc: Exception) -> JSONResponse:
         message = f"{phrase}: {request.method} {request.url.path[:200]}. The routes are listed at /docs."
     kind: ErrorType = "server_error" if exc.status_code >= 500 else "invalid_request_error"
     body = ErrorBody(message=message, type=kind, code=phrase.lower().replace(" ", "_").replace("-", "_"))
+    record_of(request).fail(body.code, message)
     return envelope(exc.status_code, body, dict(exc.headers or {}))
 
 
@@ -127,4 +130,5 @@ async def _on_validation_error(request: Request, exc: Exception) -> JSONResponse
     first = exc.errors()[0]
     param = str(first["loc"][-1]) if first["loc"] else None
     body = ErrorBody(message=f"{param}: {first['msg']}", type="invalid_request_error", param=param)
+    record_of(request).fail(errors.InvalidOption.code, body.message, param)
     return envelope(400, body)

@@ -36,7 +36,7 @@ async def transcript_events(
                 sent += delta
                 event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
                 yield event | ({"logprobs": token_logprobs(part.segments)} if logprobs else {})
-        record.audio_s = part.duration
+        record.finish(part)
         yield _done(part, logprobs=logprobs)
 
 

@@ -1,12 +1,12 @@
-"""Whether the server lives and can work, and its metrics."""
+"""Whether the server lives and can work."""
 
+from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from auricle import __version__
-from auricle.batching.metrics import CONTENT_TYPE
 from auricle.server.context import Context, RequestContext
 
 router = APIRouter(tags=["health"])
@@ -14,7 +14,11 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health", summary="State of the server")
 async def health(context: RequestContext) -> dict[str, Any]:
-    """Always 200 while the server runs; ``ready`` says whether the default model is loaded, ``error`` why it is not."""
+    """Always 200 while the server runs.
+
+    ``ready`` says whether the models of ``preload_models`` have been loaded, ``error`` why not. ``loading`` holds the
+    models that are on their way, ``stage`` being ``downloading`` or ``starting``.
+    """
     return _state(context)
 
 
@@ -24,19 +28,13 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/health/ready", summary="Can the default model be used?")
+@router.get("/health/ready", summary="Are the models there?")
 async def ready(context: RequestContext) -> JSONResponse:
-    """200, or 503 with Retry-After while the default model loads or cannot be had."""
+    """200, or 503 with Retry-After while a model of ``preload_models`` loads or cannot be had."""
     state = _state(context)
     if state["ready"]:
         return JSONResponse(state)
     return JSONResponse(state, status_code=503, headers={"retry-after": "5"})
-
-
-@router.get("/metrics", summary="Metrics for Prometheus")
-async def metrics(context: RequestContext) -> Response:
-    """Requests by status, rows, batches, times in the queue and in the engine."""
-    return Response(context.runtime.metrics.render(), media_type=CONTENT_TYPE)
 
 
 def _state(context: Context) -> dict[str, Any]:
@@ -52,4 +50,5 @@ def _state(context: Context) -> dict[str, Any]:
             {"id": info.name, "engine": info.engine, "device": info.device, "compute_type": info.compute_type}
             for info in infos
         ],
+        "loading": [asdict(loading) for loading in context.runtime.models.loading()],
     }

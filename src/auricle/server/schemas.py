@@ -10,7 +10,7 @@ from auricle.config import Settings
 from auricle.errors import InvalidOption, UnsupportedOption
 from auricle.formats.options import MAX_LINE_WIDTH, FormatOptions, SubtitleOptions
 from auricle.tokenizer import parse_language
-from auricle.types import Task, TranscribeOptions, VadOptions
+from auricle.types import AudioContext, Task, TranscribeOptions, VadOptions
 
 MAX_PROMPT_CHARACTERS = 16_384
 MAX_KEYWORDS = 256
@@ -73,8 +73,8 @@ class AudioForm(BaseModel):
 
     model: Annotated[Text, Field(max_length=256)] | None = Field(
         None,
-        description="Name from `GET /v1/models`, an alias such as `whisper-1`, or a Hugging Face repository of "
-        "CTranslate2 weights. Without it, the server's default model.",
+        description="Name from `GET /v1/models`, an alias such as `whisper-1`, or, where the server allows it, a "
+        "Hugging Face repository of CTranslate2 weights. Without it, the server's default model.",
         examples=["whisper-1"],
     )
     language: Annotated[str | None, BeforeValidator(_language)] = Field(
@@ -106,6 +106,16 @@ class AudioForm(BaseModel):
     chunking_strategy: Annotated[Literal["auto"] | ServerVad | None, BeforeValidator(_chunking)] = Field(
         None, description="`auto`, or an object that tunes the voice activity detection."
     )
+    priority: Literal["realtime", "interactive", "batch"] | None = Field(
+        None,
+        description="Class of the request; the first goes first, if the server lets clients ask for it. The header "
+        "`X-Auricle-Priority` says the same.",
+    )
+    deadline_s: Annotated[Number, Field(gt=0)] | None = Field(
+        None,
+        description="Seconds from the request's arrival after which the answer is of no use: work that is not done by "
+        "then is given up with 504. The header `X-Auricle-Deadline` says the same.",
+    )
     stream: bool = Field(
         False, description="Send the text as server-sent events while it is made; with `json` and `text`."
     )
@@ -113,6 +123,11 @@ class AudioForm(BaseModel):
         None, description="Find speech first and transcribe only that; off decodes the whole file in sequence."
     )
     beam_size: Annotated[int, Field(ge=1, le=16)] | None = Field(None, description="1 is greedy, faster.")
+    audio_context: AudioContext | None = Field(
+        None,
+        description="`auto` gives the encoder short windows at about their own length: several times faster for short "
+        "clips, with texts that can differ slightly; `full` is exact.",
+    )
     condition_on_previous_text: bool | None = Field(
         None, description="Give each window the text before it; the file is then decoded in sequence."
     )
@@ -196,6 +211,7 @@ def transcribe_options(form: AudioForm, task: Task, settings: Settings) -> Trans
         logprobs="logprobs" in form.include,
         vad=form.chunking_strategy is not None or (settings.vad if form.vad is None else form.vad),
         beam_size=form.beam_size or settings.beam_size,
+        audio_context=form.audio_context or settings.audio_context,
         **given,
     )
 

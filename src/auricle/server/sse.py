@@ -98,7 +98,7 @@ class EventStream(StreamingResponse):
 
     def _error_event(self, exc: Exception) -> Event:
         status, body = describe(exc)
-        self._record.error = body.code
+        self._record.fail(body.code, body.message, body.param)
         if status == 500:
             logger.error("request_id=%s failed", self._record.request_id, exc_info=exc)
         return ErrorEnvelope(error=body).model_dump()

@@ -1,6 +1,7 @@
 """A multipart body, streamed: the audio to disk, the other fields into memory, both within bounds."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,24 +25,33 @@ MAX_FIELDS_BYTES = 1 * MIB
 MAX_PARTS = 512
 IDLE_S = 60.0
 """A sender that is silent for so long is given up."""
+RATE_WINDOW_S = 30.0
+"""A sender is too slow if it is so for as long as this."""
 _FLUSH_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """The fields in the order they came; the audio lies at ``path`` as long as the form is open."""
+    """The fields in the order they came; the audio lies at ``path`` as long as the form is open, or it is kept."""
 
     path: Path
     size: int
+    sha256: str
+    """Of the audio's bytes, in hex."""
     fields: tuple[tuple[str, str], ...]
+    keep: Callable[[], Callable[[], None]]
+    """Keeps the audio beyond the form, until what this returns is called."""
 
 
 @asynccontextmanager
-async def read_form(request: Request, *, folder: Path, max_bytes: int) -> AsyncGenerator[Form]:
+async def read_form(
+    request: Request, *, folder: Path, max_bytes: int, min_bytes_s: float = 0.0
+) -> AsyncGenerator[Form]:
     """Read the body of ``request``, keep its file part in ``folder`` and remove it at the end, come what may.
 
     Raises AudioTooLarge, EmptyAudio, InputError for a body that is not the form that is asked for, HTTPException
-    408 where the sender falls silent, and starlette's ClientDisconnect where it leaves.
+    408 where the sender falls silent or sends less than ``min_bytes_s`` a second, and starlette's ClientDisconnect
+    where it leaves.
     """
     boundary = _boundary(request)
     announced = _announced_bytes(request)
@@ -53,7 +63,7 @@ async def read_form(request: Request, *, folder: Path, max_bytes: int) -> AsyncG
         try:
             parser = MultipartParser(boundary, parts.callbacks())
             received = 0
-            async for chunk in _chunks(request):
+            async for chunk in _chunks(request, min_bytes_s):
                 received += len(chunk)
                 if received > max_body:
                     raise too_large(max_bytes, announced)
@@ -72,7 +82,7 @@ async def read_form(request: Request, *, folder: Path, max_bytes: int) -> AsyncG
         if file.size == 0:
             raise EmptyAudio("The file is empty.", param=FILE_FIELD)
         await asyncio.to_thread(file.finish)
-        yield Form(path=file.path, size=file.size, fields=tuple(parts.fields))
+        yield Form(path=file.path, size=file.size, sha256=file.sha256, fields=tuple(parts.fields), keep=file.keep)
 
 
 class _Parts:
@@ -158,17 +168,37 @@ class _Parts:
         self.ended = True
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
+async def _chunks(request: Request, min_bytes_s: float) -> AsyncIterator[bytes]:
     stream = aiter(request.stream())
+    # Only the time that is spent waiting for the sender counts, so that a slow disk is not its fault.
+    waited_s, received = 0.0, 0
     while True:
+        due = received < min_bytes_s * RATE_WINDOW_S
+        limit_s = min(IDLE_S, RATE_WINDOW_S - waited_s) if due else IDLE_S
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(IDLE_S):
+            async with asyncio.timeout(limit_s):
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise HTTPException(408, f"Nothing of the body arrived for {IDLE_S:g} s.") from None
+            raise HTTPException(408, _too_slow(limit_s, received, min_bytes_s)) from None
+        waited_s += time.monotonic() - began
+        received += len(chunk)
+        if waited_s >= RATE_WINDOW_S:
+            if received < min_bytes_s * RATE_WINDOW_S:
+                raise HTTPException(408, _too_slow(RATE_WINDOW_S, received, min_bytes_s))
+            waited_s, received = 0.0, 0
         yield chunk
+
+
+def _too_slow(waited_s: float, received: int, min_bytes_s: float) -> str:
+    if waited_s >= IDLE_S or not min_bytes_s:
+        return f"Nothing of the body arrived for {waited_s:g} s."
+    return (
+        f"The body arrives too slowly: {received} bytes in {RATE_WINDOW_S:g} s, where {min_bytes_s / 1024:g} KiB/s is "
+        "the least (AURICLE_MIN_UPLOAD_KB_S)."
+    )
 
 
 def _boundary(request: Request) -> bytes:

@@ -40,7 +40,8 @@ async def before(deadline: float | None, work: Awaitable[T]) -> T:
         if not limit.expired():
             raise
         raise DeadlineExceeded(
-            "The transcription was not done in the time the server allows (AURICLE_REQUEST_TIMEOUT_S)."
+            "The transcription was not done in the time that the request (deadline_s) or the server "
+            "(AURICLE_REQUEST_TIMEOUT_S) allows."
         ) from exc
 
 

@@ -11,8 +11,11 @@ from importlib.resources import files
 from typing import Any, cast
 
 import numpy as np
-import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
+
+# ONNX Runtime's builds collect events for their maker unless this is set before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
 from auricle.types import Samples
 

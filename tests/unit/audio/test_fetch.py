@@ -1,11 +1,12 @@
 import errno
+import hashlib
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from auricle.audio.fetch import BoundedFile, prepare_folder
+from auricle.audio.fetch import BoundedFile, file_sha256, prepare_folder
 from auricle.errors import AudioTooLarge, MemoryPressure
 
 
@@ -54,3 +55,26 @@ def test_preparing_the_folder_removes_only_old_uploads(tmp_path: Path) -> None:
     os.utime(other, (long_ago, long_ago))
     prepare_folder(folder)
     assert {path.name for path in folder.iterdir()} == {"upload-new", "notes"}
+
+
+def test_the_hash_is_that_of_what_was_written(tmp_path: Path) -> None:
+    with BoundedFile(tmp_path, max_bytes=10) as file:
+        file.write(b"123")
+        file.write(b"45")
+        file.finish()
+        assert file.sha256 == hashlib.sha256(b"12345").hexdigest() == file_sha256(file.path)
+        with file.path.open("rb") as opened:
+            opened.read(2)
+            assert file_sha256(opened) == file.sha256
+
+
+def test_a_file_that_is_kept_outlives_its_close(tmp_path: Path) -> None:
+    with BoundedFile(tmp_path, max_bytes=10) as file:
+        file.write(b"12345")
+        file.finish()
+        release = file.keep()
+        release_too = file.keep()
+    release()
+    assert file.path.read_bytes() == b"12345"
+    release_too()
+    assert list(tmp_path.iterdir()) == []

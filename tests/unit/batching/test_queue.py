@@ -44,9 +44,9 @@ def requests(entries: list[Entry]) -> list[str]:
     return [item.request.request_id for item in entries]
 
 
-def take_all(queue: Queue, max_rows: int, now: float = 0.0) -> list[list[Entry]]:
+def take_all(queue: Queue, max_rows: int, now: float = 0.0, max_long_rows: int | None = None) -> list[list[Entry]]:
     batches: list[list[Entry]] = []
-    while batch := queue.take(now, max_rows):
+    while batch := queue.take(now, max_rows, max_long_rows=max_long_rows):
         batches.append(batch)
     return batches
 
@@ -133,6 +133,36 @@ def test_a_request_fills_what_the_others_leave():
     assert Counter(requests(queue.take(0.0, 8))) == {"long": 7, "other": 1}
 
 
+def test_where_rows_cost_their_own_time_a_short_request_is_not_slowed_by_long_ones():
+    queue = queue_of(
+        entry("clip1", remaining_s=5),
+        *(entry("long", remaining_s=900) for _ in range(4)),
+        entry("clip2", remaining_s=20),
+        entry("clip3", remaining_s=3, priority=Priority.BATCH),
+    )
+    assert requests(queue.take(0.0, 4, max_long_rows=4)) == ["clip1", "clip2"]
+    assert requests(queue.take(0.0, 4, max_long_rows=1)) == ["long"], "and a long one's batch is bounded"
+
+
+def test_where_rows_share_their_cost_short_and_long_go_together():
+    queue = queue_of(entry("clip", remaining_s=5), *(entry("long", remaining_s=900) for _ in range(4)))
+    assert requests(queue.take(0.0, 4)) == ["clip", "long", "long", "long"]
+
+
+def test_a_realtime_row_goes_alone_whatever_its_request_has_left():
+    queue = queue_of(
+        entry("live", priority=Priority.REALTIME, remaining_s=3600), *(entry("long", remaining_s=900) for _ in range(4))
+    )
+    assert requests(queue.take(0.0, 4, max_long_rows=4)) == ["live"]
+
+
+def test_the_urgency_of_the_queue_is_that_of_its_most_urgent_entry():
+    assert Queue().urgency(0.0) is None
+    assert queue_of(entry(priority=Priority.BATCH)).urgency(0.0) == 2
+    assert queue_of(entry(priority=Priority.BATCH)).urgency(PROMOTE_BATCH_S) == 1
+    assert queue_of(entry(priority=Priority.BATCH), entry(priority=Priority.REALTIME)).urgency(0.0) == 0
+
+
 def test_only_full_takes_nothing_until_a_batch_is_full():
     queue = queue_of(*(entry() for _ in range(3)))
     assert queue.take(0.0, 4, only_full=True) == []
@@ -202,11 +232,16 @@ entries_strategy = st.lists(
 )
 
 
-@given(entries=entries_strategy, max_rows=st.integers(1, 12), now=st.floats(1000, 2000))
+@given(
+    entries=entries_strategy,
+    max_rows=st.integers(1, 12),
+    max_long_rows=st.none() | st.integers(1, 12),
+    now=st.floats(1000, 2000),
+)
 @settings(deadline=None)
-def test_no_entry_is_lost_or_given_twice(entries: list[Entry], max_rows: int, now: float):
+def test_no_entry_is_lost_or_given_twice(entries: list[Entry], max_rows: int, max_long_rows: int | None, now: float):
     queue = queue_of(*entries)
-    batches = take_all(queue, max_rows, now)
+    batches = take_all(queue, max_rows, now, max_long_rows)
     assert Counter(map(id, entries)) == Counter(id(item) for batch in batches for item in batch)
     assert all(len(batch) <= max_rows and len({item.key for item in batch}) == 1 for batch in batches)
     assert len(queue) == 0

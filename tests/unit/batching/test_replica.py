@@ -1,6 +1,7 @@
 """The engine's process and its faults, with the fake engine; tests/contract has what every engine must do."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -162,6 +163,16 @@ async def test_what_a_dying_process_wrote_last_is_in_the_error(replicas: list[Re
     replica = await start(replicas, last_words="the GPU fell off", crash_on_key="bad")
     with pytest.raises(EngineFailed, match="last words: the GPU fell off"):
         await replica.decode(rows("bad"), ignore)
+
+
+async def test_what_a_process_writes_is_logged_line_by_line_for_debugging(
+    replicas: list[Replica], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG, "auricle.batching.replica")
+    replica = await start(replicas, last_words="the GPU\n\nfell off", crash_on_key="bad")
+    with pytest.raises(EngineFailed):
+        await replica.decode(rows("bad"), ignore)
+    assert caplog.messages == [f"engine {replica.pid}: the GPU", f"engine {replica.pid}: fell off"]
 
 
 async def test_a_module_in_the_working_folder_does_not_break_the_engine(

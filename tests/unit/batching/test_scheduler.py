@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import numpy as np
 import pytest
 
+from auricle.batching.device import Devices
+from auricle.batching.engine_slot import StartEngine
 from auricle.batching.metrics import Metrics
 from auricle.batching.replica import AnswerRow, BatchNotStarted
 from auricle.batching.scheduler import Scheduler
@@ -15,7 +17,6 @@ from auricle.errors import (
     EngineOutOfMemory,
     ModelLoading,
     ModelNotFound,
-    QueueFull,
 )
 from auricle.types import Answer, Decoding, DecodingOptions, ModelInfo, Priority, RequestInfo, Row
 
@@ -23,7 +24,7 @@ FEATURES = np.zeros((80, 10), np.float32)
 INFO = ModelInfo(
     name="scripted",
     engine="scripted",
-    device="cpu",
+    device="cuda",
     compute_type="none",
     n_mels=80,
     is_multilingual=True,
@@ -84,7 +85,7 @@ class Bench:
         self.loads = 0
         self.seconds = 0.0
         self.is_gated = False
-        self.scheduler = Scheduler(self.start_engine, max_requests=2, metrics=self.metrics)
+        self.scheduler = Scheduler(self.start_engine, metrics=self.metrics)
 
     async def start_engine(self) -> ScriptedEngine:
         self.loads += 1
@@ -110,6 +111,11 @@ class Bench:
 async def settle() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -154,7 +160,7 @@ async def test_nothing_is_sent_ahead_of_a_slow_engine_so_that_urgent_rows_can_ov
     await bench.ask("r-0")
     bench.engines[0].gate.clear()
     tasks = [bench.ask(f"r-{n}") for n in range(1, 9)]
-    await settle()
+    await until(lambda: bench.engines[0].sent == 2)
     urgent = RequestInfo(request_id="urgent", priority=Priority.REALTIME)
     tasks.append(bench.ask("urgent-9", request=urgent))
     await settle()
@@ -316,18 +322,6 @@ async def test_a_start_that_is_given_up_goes_on_for_the_others(bench: Bench):
     assert await second == INFO
 
 
-async def test_more_requests_than_allowed_get_queue_full(bench: Bench):
-    admit = bench.scheduler.admit
-    with admit(RequestInfo(request_id="1")), admit(RequestInfo(request_id="2")):
-        with pytest.raises(QueueFull) as caught, admit(RequestInfo(request_id="3")):
-            pass
-        assert caught.value.retry_after_s == 1.0
-    with admit(RequestInfo(request_id="4")):
-        pass
-    assert bench.metric("auricle_requests_total", status="ok") == 3
-    assert bench.metric("auricle_requests_total", status="queue_full") == 1
-
-
 async def test_drain_waits_for_requests_in_progress_and_admits_no_more(bench: Bench):
     with bench.scheduler.admit(RequestInfo(request_id="1")):
         draining = asyncio.create_task(bench.scheduler.drain())
@@ -366,6 +360,58 @@ async def test_close_ends_a_load_in_progress(bench: Bench):
     with pytest.raises(Busy):
         await task
     assert bench.engines == []
+
+
+async def test_an_engine_that_hangs_is_ended_and_its_rows_are_decoded_by_the_next(bench: Bench):
+    bench.scheduler = Scheduler(bench.start_engine, metrics=bench.metrics, batch_timeout_s=0.01)
+    bench.is_gated = True
+    tasks = [bench.ask("r-0"), bench.ask("r-1")]
+    await until(lambda: bench.loads == 1)
+    bench.is_gated = False
+    answers = await asyncio.gather(*tasks)
+    assert [answer.decoding.tokens for answer in answers] == [(0,), (1,)]
+    assert bench.loads == 2
+    assert not bench.engines[0].alive
+
+
+async def test_two_models_on_one_device_never_work_at_once_and_the_lower_rank_goes_first(bench: Bench):
+    devices, working, order = Devices(), set[str](), list[str]()
+
+    def engine(name: str) -> StartEngine:
+        async def start() -> ScriptedEngine:
+            engine = ScriptedEngine(lambda keys: None)
+            decode = engine.decode
+
+            async def watched(rows: Sequence[Row], answer: AnswerRow) -> float:
+                assert not working, f"{name} works beside {working}"
+                working.add(name)
+                order.append(name)
+                await settle()
+                working.remove(name)
+                return await decode(rows, answer)
+
+            engine.decode = watched
+            return engine
+
+        return start
+
+    large, small = (
+        Scheduler(engine(name), metrics=bench.metrics, devices=devices, rank=rank)
+        for name, rank in [("large", 5.0), ("small", 1.0)]
+    )
+    await asyncio.gather(large.start(), small.start())
+
+    async def ask(scheduler: Scheduler, number: int, priority: Priority = Priority.INTERACTIVE) -> None:
+        row = Row(key=f"r-{number}", features=FEATURES, prompt=(1,) * number, options=DecodingOptions())
+        request = RequestInfo(request_id=str(number), priority=priority)
+        await scheduler.decode(row, request, remaining_s=1.0)
+
+    await asyncio.gather(*(ask(scheduler, number) for scheduler in (large, small) for number in range(3)))
+    assert order == ["small", "small", "small", "large", "large", "large"]
+    order.clear()
+    await asyncio.gather(ask(small, 0), ask(large, 0, Priority.REALTIME))
+    assert order == ["large", "small"], "an urgent class goes before a small model"
+    await asyncio.gather(large.close(), small.close())
 
 
 async def test_metrics_count_rows_batches_and_times(bench: Bench):

@@ -25,6 +25,7 @@ EXPECTED = {
     "MemoryPressure": 5,
     "DeadlineExceeded": 5,
     "ModelLoading": 5,
+    "ModelInUse": 5,
     "EngineError": 6,
     "EngineNotInstalled": 6,
     "EngineFailed": 6,

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from auricle.batching.metrics import Metrics
 from auricle.config import Settings
 from auricle.errors import AuricleError
+from auricle.reuse.request import Reuse
 from auricle.runtime import Runtime
 from auricle.server.app import create_app, listen
 from auricle.types import ClipDone, RequestInfo, Segment, TokenLogprob, TranscribeOptions, Transcript
@@ -49,7 +50,13 @@ class ScriptedTranscriber:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def stream(
-        self, source: Path, options: TranscribeOptions, *, model: str | None, request: RequestInfo
+        self,
+        source: Path,
+        options: TranscribeOptions,
+        *,
+        model: str | None,
+        request: RequestInfo,
+        reuse: Reuse | None = None,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         self.asked.append((options, model, request))
         self.audio.append(await asyncio.to_thread(source.read_bytes))
@@ -72,6 +79,12 @@ class ScriptedTranscriber:
                     return part
         raise AssertionError("the script has no transcript")
 
+    def start(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
 
 class ScriptedModels:
     """One model, or the error that loading it gives."""
@@ -79,7 +92,7 @@ class ScriptedModels:
     def __init__(self, error: AuricleError | None = None) -> None:
         self.error = error
 
-    async def get(self, name: str | None) -> Any:
+    async def load(self, name: str | None) -> Any:
         if self.error is not None:
             raise self.error
         return SimpleNamespace(name="nano", info=SimpleNamespace(name="nano"))
@@ -87,7 +100,10 @@ class ScriptedModels:
     def loaded(self) -> list[Any]:
         return []
 
-    def listing(self) -> list[Any]:
+    def loading(self) -> list[Any]:
+        return []
+
+    async def listing(self) -> list[Any]:
         return []
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""No work is done twice: results of earlier requests, and requests that share one run."""
