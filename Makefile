@@ -16,10 +16,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME): pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV), once: about half a minute."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 $(STAMP): pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV) with the tools for tests, once: about a minute."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(RUNTIME)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from click.testing import Result
 from live_server import DIGITS, MINUTE, LiveServer, live_server, wait_until
 from openai import NotFoundError, OpenAI
 from typer.testing import CliRunner
@@ -201,7 +200,7 @@ def test_a_model_that_does_not_fit_the_memory_is_refused_with_retry_after(tmp_pa
 
 
 def test_the_command_line_loads_lists_and_unloads(host: LiveServer) -> None:
-    def auricle(*arguments: str) -> Result:
+    def auricle(*arguments: str):
         return CliRunner().invoke(app, ["models", *arguments, "--server", host.url])
 
     assert f"{COPY}: loaded, " in auricle("load", COPY).output

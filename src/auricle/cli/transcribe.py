@@ -113,7 +113,8 @@ def transcribe(
         keywords=keywords,
         temperature=temperature,
         condition_on_previous_text=condition_on_previous_text,
-        words=words or highlight_words,
+        # As on the server: these rules cut between words, so their times are needed.
+        words=words or highlight_words or max_line_width is not None or max_duration_s is not None,
     )
     with ExitStack() as stack:
         sources = _open_sources(stack, files, max_mb=settings.max_upload_mb, recursive=recursive)

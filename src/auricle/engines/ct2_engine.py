@@ -235,10 +235,10 @@ def _generate_arguments(options: DecodingOptions, prompt_length: int) -> dict[st
 
 
 def _max_length(max_new_tokens: int | None, prompt_length: int) -> int:
-    """CTranslate2 makes at most half as many new tokens, nor more than fit behind the prompt."""
+    """CTranslate2 makes at most half as many new tokens, nor more than fit behind all of the prompt but its end."""
     if max_new_tokens is None:
         return _MAX_LENGTH
-    return min(_MAX_LENGTH, max(2 * max_new_tokens, prompt_length + max_new_tokens))
+    return min(_MAX_LENGTH, max(2 * max_new_tokens, prompt_length - 1 + max_new_tokens))
 
 
 def _decoding(result: Any, options: DecodingOptions) -> Decoding:

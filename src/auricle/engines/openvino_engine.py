@@ -25,6 +25,7 @@ from auricle.engines.alignment import attention_weights, token_starts
 from auricle.engines.base import EngineConfig
 from auricle.engines.ct2_format import read_variables
 from auricle.engines.openvino_graph import GraphBuilder
+from auricle.engines.openvino_tensors import Cross, copy, join, size_of, to_float32
 from auricle.engines.search import (
     NEVER,
     Hypothesis,
@@ -49,9 +50,6 @@ COMPUTE_TYPES = {
     "bfloat16": "bfloat16 products",
     "float32": "exact",
 }
-
-Cross = tuple[ov.Tensor, ...]
-"""Keys and values of each decoder layer for one row, (1, H, S, d)."""
 
 
 def load(config: EngineConfig) -> "OpenVinoEngine":
@@ -153,11 +151,11 @@ class OpenVinoEngine:
         self._encoder.set_tensor("features", ov.Tensor(_pad_features(row)))
         self._encoder.infer()
         # Copies: the request's own outputs are overwritten by the next row.
-        cross = tuple(_copy(self._encoder.get_tensor(name)) for name in self._names)
+        cross = tuple(copy(self._encoder.get_tensor(name)) for name in self._names)
         self._cache[row.key] = cross
-        self._cached_bytes += _bytes(cross)
+        self._cached_bytes += size_of(cross)
         while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
+            self._cached_bytes -= size_of(self._cache.popitem(last=False)[1])
         return cross
 
     def _detect_language(self, cross: Sequence[Cross]) -> list[Decoding]:
@@ -271,7 +269,7 @@ class OpenVinoEngine:
         among_text = answer.logprobs[0, :, : self._vocabulary.eot]
         own = among_text[np.arange(len(text)), text]
         logprobs = own - np.log(np.exp(among_text).sum(axis=-1))
-        keys = [_to_float32(cross[2 * layer])[0, head] for layer, head in self._heads]
+        keys = [to_float32(cross[2 * layer])[0, head] for layer, head in self._heads]
         steps = max(1, min(n_frames // 2, keys[0].shape[0]))
         weights = attention_weights(answer.queries[0], np.stack(keys)[:, :steps])
         starts = token_starts(weights, slice(len(start) - 1, -1)) * TIMESTAMP_S
@@ -291,7 +289,7 @@ class OpenVinoEngine:
     def _set_cross(self, cross: Sequence[Cross]) -> None:
         for number, name in enumerate(self._names):
             parts = [row[number] for row in cross]
-            self._decoder.set_tensor(name, parts[0] if len(parts) == 1 else _join(parts))
+            self._decoder.set_tensor(name, parts[0] if len(parts) == 1 else join(parts))
 
     def _step(
         self,
@@ -382,32 +380,3 @@ def _pad_features(row: Row) -> Features:
     found = row.features[:, :n_frames]
     padded[0, :, : found.shape[1]] = found
     return padded
-
-
-def _bits(tensor: ov.Tensor) -> NDArray[Any]:
-    """The tensor's memory as an array; bfloat16 as its 16 bits, since numpy has no such type."""
-    return tensor.data.view(np.uint16) if tensor.element_type == ov.Type.bf16 else tensor.data
-
-
-def _to_float32(tensor: ov.Tensor) -> NDArray[np.float32]:
-    bits = _bits(tensor)
-    return (bits.astype(np.uint32) << 16).view(np.float32) if bits.dtype == np.uint16 else bits
-
-
-def _copy(tensor: ov.Tensor) -> ov.Tensor:
-    copy = ov.Tensor(tensor.element_type, tensor.shape)
-    _bits(copy)[:] = _bits(tensor)
-    return copy
-
-
-def _join(tensors: Sequence[ov.Tensor]) -> ov.Tensor:
-    """Tensors (1, …) of one shape as one (n, …)."""
-    joined = ov.Tensor(tensors[0].element_type, ov.Shape([len(tensors), *list(tensors[0].shape)[1:]]))
-    view = _bits(joined)
-    for index, tensor in enumerate(tensors):
-        view[index] = _bits(tensor)[0]
-    return joined
-
-
-def _bytes(cross: Cross) -> int:
-    return sum(tensor.byte_size for tensor in cross)

@@ -94,6 +94,8 @@ class Shelf:
         self._places: dict[Path, _Place] = {}
         self._leaving: dict[_Place, asyncio.Task[None]] = {}
         self._trimming: asyncio.Task[None] | None = None
+        self._give_back: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._room = asyncio.Lock()
         self._failures = Backoff(first_pause_s=_FIRST_PAUSE_S, free=1)
         self._sizes: dict[Path, int] = {}
@@ -166,13 +168,18 @@ class Shelf:
             await asyncio.wait(leaving.values())
 
     async def close(self) -> None:
-        """Unload everything, in use or not."""
+        """Unload everything, in use or not, and load nothing any more."""
+        self._is_closed = True
         if self._trimming is not None:
             self._trimming.cancel()
+        if self._give_back is not None:
+            self._give_back.cancel()
         paths = {*self._places, *(place.folder.path for place in self._leaving)}
         await asyncio.gather(*(self.unload(path, force=True) for path in paths))
 
     def _open(self, folder: ModelFolder, *, is_pinned: bool) -> _Place:
+        if self._is_closed:
+            raise Busy("the server is shutting down", retry_after_s=5.0)
         self._failures.check(folder.path)
         expected = self._sizes.get(folder.path, folder.size_bytes + _ENGINE_BYTES)
 
@@ -217,8 +224,8 @@ class Shelf:
         most, needed = self._limits.max_bytes, place.expected_bytes
         if most and needed > most:
             raise MemoryPressure(
-                f"model {place.folder.name!r} needs about {needed >> 20} MB of memory, more than the {most >> 20} MB that "
-                "models may take (AURICLE_MAX_MODEL_MEMORY_MB)",
+                f"model {place.folder.name!r} needs about {needed >> 20} MB of memory, more than the {most >> 20} MB "
+                "that models may take (AURICLE_MAX_MODEL_MEMORY_MB)",
                 param="model",
                 retry_after_s=_RETRY_AFTER_S,
             )
@@ -312,5 +319,6 @@ class Shelf:
         finally:
             del self._leaving[place]
         # Of its vocabulary, 20 MB would stay here; a moment later, since those who used it still hold it.
-        loop = asyncio.get_running_loop()
-        loop.call_later(_TRIM_AFTER_S, loop.run_in_executor, None, return_free_memory)
+        if not self._is_closed:
+            loop = asyncio.get_running_loop()
+            self._give_back = loop.call_later(_TRIM_AFTER_S, loop.run_in_executor, None, return_free_memory)

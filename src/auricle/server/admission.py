@@ -62,8 +62,8 @@ class Admission:
         if self._max_queued_audio_s and queued_s > 0 and surplus_s > 0:
             wait_s = self._wait_s(surplus_s)
             raise QueueFull(
-                f"{queued_s:.0f} s of audio wait for their turn already; {audio_s:.0f} s more would be over the limit of "
-                f"{self._max_queued_audio_s:g} s (AURICLE_MAX_QUEUED_AUDIO_S). Try again in {wait_s:.0f} s.",
+                f"{queued_s:.0f} s of audio wait for their turn already; {audio_s:.0f} s more would be over the limit "
+                f"of {self._max_queued_audio_s:g} s (AURICLE_MAX_QUEUED_AUDIO_S). Try again in {wait_s:.0f} s.",
                 retry_after_s=wait_s,
             )
         self._note_time()

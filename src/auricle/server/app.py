@@ -20,6 +20,7 @@ from auricle.runtime import Runtime, open_runtime
 from auricle.server import health, metrics, models, openai, status
 from auricle.server.access import Access
 from auricle.server.admission import Admission
+from auricle.server.api_page import add_api_page
 from auricle.server.context import Context
 from auricle.server.errors import ErrorEnvelope, install_error_responses
 from auricle.server.metrics import ServerState
@@ -67,6 +68,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # see api_page
         redoc_url=None,
         responses={"default": {"description": "Any error", "model": ErrorEnvelope}},
     )
@@ -74,6 +76,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     install_error_responses(app)
     for router in (openai.router, models.router, health.router, metrics.router, status.router):
         app.include_router(router)
+    add_api_page(app)
     return app
 
 

@@ -273,3 +273,5 @@ async def test_closing_ends_what_is_in_use_and_what_is_on_its_way_out(tmp_path: 
             assert not first.recognizer.alive
             assert not second.recognizer.alive
         await leaving
+        with pytest.raises(Busy, match="shutting down"):
+            await here.use("c")

@@ -1,5 +1,6 @@
 """The public surface of the HTTP API; a change here is a change for every client."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,14 @@ def test_fields_of_the_form_are_as_recorded(schema: dict[str, Any], snapshot: Sn
     assert {name: field.get("enum", field.get("default")) for name, field in form["properties"].items()} == snapshot
 
 
-async def test_the_page_that_documents_the_api_is_there(tmp_path: Path) -> None:
+async def test_the_page_that_documents_the_api_needs_no_other_host(tmp_path: Path) -> None:
     async with calling(scripted_app(tmp_path)) as client:
         page = await client.get("/docs")
+        linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        found = [await client.get(link) for link in linked]
         schema = await client.get("/openapi.json")
     assert page.headers["content-type"].startswith("text/html")
+    assert {Path(link).suffix for link in linked} == {".css", ".js", ".png"}
+    assert not re.search(r"https?://", page.text)
+    assert [answer.status_code for answer in found] == [200, 200, 200]
     assert schema.json()["info"]["title"] == "Auricle"

@@ -1,0 +1,47 @@
+"""OpenVINO tensors on the host: copies, joins, and bfloat16, which numpy does not have."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+# OpenVINO carries no complete types.
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+Cross = tuple[ov.Tensor, ...]
+"""Keys and values of each decoder layer for one row, (1, H, S, d)."""
+
+
+def bits(tensor: ov.Tensor) -> NDArray[Any]:
+    """The tensor's memory as an array; bfloat16 as its 16 bits, since numpy has no such type."""
+    return tensor.data.view(np.uint16) if tensor.element_type == ov.Type.bf16 else tensor.data
+
+
+def to_float32(tensor: ov.Tensor) -> NDArray[np.float32]:
+    """The tensor's values; a bfloat16 is the upper half of a float32."""
+    held = bits(tensor)
+    return (held.astype(np.uint32) << 16).view(np.float32) if held.dtype == np.uint16 else held
+
+
+def copy(tensor: ov.Tensor) -> ov.Tensor:
+    """A tensor of its own with the same content."""
+    twin = ov.Tensor(tensor.element_type, tensor.shape)
+    bits(twin)[:] = bits(tensor)
+    return twin
+
+
+def join(tensors: Sequence[ov.Tensor]) -> ov.Tensor:
+    """Tensors (1, …) of one shape as one (n, …)."""
+    joined = ov.Tensor(tensors[0].element_type, ov.Shape([len(tensors), *list(tensors[0].shape)[1:]]))
+    view = bits(joined)
+    for index, tensor in enumerate(tensors):
+        view[index] = bits(tensor)[0]
+    return joined
+
+
+def size_of(cross: Cross) -> int:
+    """Bytes of a row's tensors."""
+    return sum(tensor.byte_size for tensor in cross)
