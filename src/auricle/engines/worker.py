@@ -31,6 +31,7 @@ from auricle.engines.wire import (
 )
 from auricle.errors import AuricleError, EngineFailed, EngineOutOfMemory
 
+_NICE = 5
 _END_GRACE_S = 0.5
 
 Send = Callable[[object], None]
@@ -51,6 +52,9 @@ def serve(receive: Callable[[], object], send: Send) -> int:
         traceback.print_exc()
         send(StartFailed(error=_translate(error, f"engine {config.engine!r} could not load {config.model_name!r}")))
         return 1
+    if info.device == "cpu" and hasattr(os, "nice"):
+        # The engine takes all cores; whoever answers requests and reads audio must still get a turn at once.
+        os.nice(_NICE)
     send(Ready(info=info))
     try:
         while isinstance(batch := receive(), Batch):
