@@ -24,7 +24,7 @@ _CANDIDATES = {
     ("ct2", "cuda"): ("float32", "float16", "int8_float16"),
 }
 """Number formats to try, the more exact first; what the device lacks is passed over."""
-_PACKAGES = {"ct2": "ctranslate2"}
+_PACKAGES = {"ct2": "ctranslate2", "openvino": "openvino"}
 _WORTH = 1.05
 """A less exact format, or a larger batch, which keeps urgent rows waiting, must be faster by this factor."""
 _FEW, _MANY = 4, 28
