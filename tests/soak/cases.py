@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import httpx
-
 from tests.soak.recordings import CLIPS, LONG, MINUTE, bad_files
 
 TRANSCRIBE = "/v1/audio/transcriptions"
@@ -57,8 +56,7 @@ def wrong_cases() -> list[Case]:
     """Cases that are refused, each for a reason of its own."""
     clip = "01_en_slt"
     files = [
-        Case(kind=f"bad_{name}", file=name, status=status, code=code)
-        for name, (_, status, code) in bad_files().items()
+        Case(kind=f"bad_{name}", file=name, status=status, code=code) for name, (_, status, code) in bad_files().items()
     ]
     fields: list[tuple[str, Mapping[str, str | list[str]], int, str]] = [
         ("format", {"response_format": "pdf"}, 400, "invalid_option"),

@@ -26,7 +26,8 @@ from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
 
-_CACHE_BYTES = 128 * 2**20
+_KEPT_ROWS = 8
+"""Encodings that are kept at least: of the windows whose language was just detected, or that are tried again."""
 _MAX_LENGTH = 448
 """Places for tokens in the decoder of every Whisper model."""
 _BATCH = {"cpu": 4, "cuda": 32}
@@ -99,7 +100,6 @@ class CT2Engine:
         self._model = model
         self._device = device
         self._encodings: OrderedDict[str, Encoding] = OrderedDict()
-        self._cached_bytes = 0
         encoder_layers, decoder_layers = count_layers(config.model_path / "model.bin")
         multilingual = bool(model.is_multilingual)
         self.info = ModelInfo(
@@ -149,13 +149,10 @@ class CT2Engine:
         return answer
 
     def _remember(self, key: str, encoding: Encoding) -> None:
-        if key not in self._encodings:
-            self._cached_bytes += encoding.nbytes
         self._encodings[key] = encoding
         self._encodings.move_to_end(key)
-        while self._cached_bytes > _CACHE_BYTES and len(self._encodings) > 1:
-            _, old = self._encodings.popitem(last=False)
-            self._cached_bytes -= old.nbytes
+        while len(self._encodings) > max(_KEPT_ROWS, 2 * self.info.max_batch):
+            self._encodings.popitem(last=False)
 
     def _detect_language(self, encodings: Sequence[Encoding]) -> list[Decoding]:
         found = self._model.detect_language(_view(encodings))

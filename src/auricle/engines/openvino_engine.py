@@ -42,7 +42,9 @@ from auricle.tokenizer import LANGUAGES
 from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
 
-_CACHE_BYTES = 256 * 2**20
+_CACHE_BYTES = 96 * 2**20
+_KEPT_ROWS = 4
+"""Kept whatever their size: the windows whose language was just detected, and one that is tried again."""
 _MAX_BATCH = 8
 N_TIMESTAMPS = 1501
 COMPUTE_TYPES = {
@@ -154,7 +156,7 @@ class OpenVinoEngine:
         cross = tuple(copy(self._encoder.get_tensor(name)) for name in self._names)
         self._cache[row.key] = cross
         self._cached_bytes += size_of(cross)
-        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > _KEPT_ROWS:
             self._cached_bytes -= size_of(self._cache.popitem(last=False)[1])
         return cross
 

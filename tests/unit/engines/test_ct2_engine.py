@@ -44,7 +44,6 @@ def counting(engine: CT2Engine, monkeypatch: pytest.MonkeyPatch) -> CountingMode
     model = CountingModel(engine._model)
     monkeypatch.setattr(engine, "_model", model)
     monkeypatch.setattr(engine, "_encodings", type(engine._encodings)())
-    monkeypatch.setattr(engine, "_cached_bytes", 0)
     return model
 
 
@@ -83,12 +82,13 @@ def test_a_row_that_comes_twice_in_a_batch_is_encoded_once(engine: CT2Engine, co
     assert len(counting.encoded) == 1
 
 
-def test_old_encodings_go_when_there_are_too_many(engine: CT2Engine, counting: CountingModel, prompt, monkeypatch):
-    monkeypatch.setattr("auricle.engines.ct2_engine._CACHE_BYTES", 1500 * 128 * 4)
-    for sample in (CLIPS[0], CLIPS[1], CLIPS[0]):
-        engine.decode([row(sample, prompt)])
-    assert len(counting.encoded) == 3
-    assert engine._cached_bytes == 1500 * 128 * 4
+def test_old_encodings_go_when_there_are_too_many(engine: CT2Engine, counting: CountingModel, prompt):
+    kept = max(8, 2 * engine.info.max_batch)
+    for number in (*range(kept + 1), kept, 0):
+        engine.decode([row(CLIPS[0], prompt, key=f"{number}", context_frames=600)])
+    # The last was still there, the first had gone.
+    assert len(counting.encoded) == kept + 2
+    assert len(engine._encodings) == kept
 
 
 def test_speech_is_understood_with_a_short_context(engine: CT2Engine, prompt):
