@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 RUNTIME := $(VENV)/.runtime
 ARGS ?=
 
-.PHONY: help demo serve test check bench docs clean
+.PHONY: help demo serve test check bench soak docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ check: $(STAMP)  ## Lint, types, import rules
 
 bench: $(STAMP)  ## Run the benchmarks and write benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(STAMP)  ## Put a server under mixed load and check all (ARGS="--minutes 30 --out soak.json")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 docs: $(VENV)/bin/python  ## Build the docs into docs/_build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -5,6 +5,7 @@ Writes one JSON file a run; ``python -m benchmarks.table`` makes the table of th
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,10 +16,14 @@ from typing import Any
 from benchmarks.bench import QUICK, Bench, Plan
 from benchmarks.costs import measure_memory, measure_overhead, measure_silence
 from benchmarks.figures import Result
+from benchmarks.load import measure_clip_under_load, measure_clips, measure_long_files, measure_shares
+from benchmarks.load_curves import measure_curve, measure_lengths
+from benchmarks.load_limits import measure_cache, measure_flood
 from benchmarks.machine import count_cores, describe_machine
 from benchmarks.speed import measure_clip, measure_long_file, measure_words
-from benchmarks.subjects import ModelSetup
+from benchmarks.subjects import ONE_LOCK, ONE_LOCK_BATCHED, PEERS_PYTHON, ModelSetup
 from benchmarks.widen import NANO_HF, SHAPES, widen
+from benchmarks.worker import OTHER_ENGINES
 
 MEASURES: dict[str, Callable[[Bench], list[Result]]] = {
     "C2": measure_clip,
@@ -27,7 +32,16 @@ MEASURES: dict[str, Callable[[Bench], list[Result]]] = {
     "C8": measure_memory,
     "C9": measure_silence,
     "C10": measure_words,
+    "C1": measure_clips,
+    "C4": measure_long_files,
+    "C5": measure_clip_under_load,
+    "C6": measure_shares,
+    "C11": measure_cache,
+    "CURVE": measure_curve,
+    "LENGTH": measure_lengths,
+    "FLOOD": measure_flood,
 }
+OTHERS = (ONE_LOCK, ONE_LOCK_BATCHED, *OTHER_ENGINES)
 RESULTS = Path(__file__).parent / "results"
 QUANTIZATION = "int8"
 SCHEMA = 1
@@ -38,6 +52,8 @@ def main() -> None:
     """Run from the command line; the exit status does not depend on the figures."""
     args = parse_arguments(sys.argv[1:])
     size = "nano" if args.quick else args.size
+    if args.peers_python:
+        os.environ[PEERS_PYTHON] = args.peers_python
     setup = _model(args.cache, size, args.threads)
     bench = Bench(
         setup=setup,
@@ -47,7 +63,8 @@ def main() -> None:
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     started = datetime.now(UTC)
-    path = args.out / result_name(started, size, args.threads, args.only if len(args.only) < len(MEASURES) else [])
+    parts = [*(args.only if len(args.only) < len(MEASURES) else []), *(["peers"] if args.peers else [])]
+    path = args.out / result_name(started, size, args.threads, parts)
     results: list[Result] = []
     for id_ in args.only:
         found = MEASURES[id_](bench)
@@ -66,6 +83,16 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--size", choices=SHAPES, default="base", help="shape of the model (default: base)")
     parser.add_argument("--quick", action="store_true", help="nano, short recordings: does it all run? No figures")
     parser.add_argument("--repeat", type=_positive, metavar="N", help="repeats of long files (default: 3)")
+    parser.add_argument("--long-seconds", type=_positive, metavar="S", help="length of long files (default: 600)")
+    parser.add_argument(
+        "--peers",
+        type=_peers,
+        default=(),
+        metavar="all|NAME,NAME",
+        help=f"more peers for C2 and C3: {', '.join(OTHERS)}",
+    )
+    parser.add_argument("--peers-python", metavar="PATH", help=f"Python that has auricle[peers] (or {PEERS_PYTHON})")
+    parser.add_argument("--minutes", type=_positive, metavar="N", help="for all measures of load (default: 12)")
     parser.add_argument("--threads", type=_positive, default=count_cores(), help="of every engine (default: all cores)")
     parser.add_argument("--out", type=Path, help="folder of the JSON file (default: benchmarks/results)")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "auricle-bench")
@@ -74,9 +101,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def result_name(started: datetime, size: str, threads: int, only: list[str]) -> str:
-    """File name of a run, such as ``2026-11-20-base-int8-2core.json``; a run of some measures names them."""
-    return "-".join([f"{started:%Y-%m-%d}", size, QUANTIZATION, f"{threads}core", *only]) + ".json"
+def result_name(started: datetime, size: str, threads: int, parts: list[str]) -> str:
+    """File name of a run, such as ``2026-11-20-base-int8-2core.json``; one of some measures or more peers says so."""
+    return "-".join([f"{started:%Y-%m-%d}", size, QUANTIZATION, f"{threads}core", *parts]) + ".json"
 
 
 def describe_result(result: Result) -> str:
@@ -95,6 +122,13 @@ def _measures(text: str) -> list[str]:
     return [id_ for id_ in MEASURES if id_ in chosen]
 
 
+def _peers(text: str) -> tuple[str, ...]:
+    chosen = list(OTHERS) if text == "all" else [part.strip() for part in text.split(",")]
+    if unknown := [name for name in chosen if name not in OTHERS]:
+        raise argparse.ArgumentTypeError(f"no peer {', '.join(map(repr, unknown))}; there are {', '.join(OTHERS)}")
+    return tuple(name for name in OTHERS if name in chosen)
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
@@ -103,7 +137,9 @@ def _positive(text: str) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     plan = QUICK if args.quick else Plan()
-    return plan if args.repeat is None else replace(plan, repeats=args.repeat)
+    return replace(
+        plan, repeats=args.repeat or plan.repeats, long_s=args.long_seconds or plan.long_s, others=args.peers
+    )
 
 
 def _model(cache: Path, size: str, threads: int) -> ModelSetup:
@@ -136,6 +172,7 @@ def _document(bench: Bench, size: str, started: datetime, results: list[Result])
             {"name": recording.name, "seconds": recording.seconds, "words": len(recording.text.split())}
             for recording in bench.recordings.values()
         ],
+        "not_installed": bench.not_installed,
         "results": [result.to_json() for result in results],
         "runs": [asdict(run) for run in bench.runs],
     }

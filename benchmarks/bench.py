@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.figures import Spread, count_words, spread, word_error_rate
 from benchmarks.processes import cpu_seconds
 from benchmarks.recordings import Kind, Recording, build_recording
-from benchmarks.subjects import ModelSetup, Subject, open_subject
+from benchmarks.subjects import ModelSetup, NotInstalled, Subject, open_subject
 from benchmarks.worker import Task
 
 # OpenMP threads spin for a moment after their work; the next one to be measured shall not pay for that.
@@ -29,9 +29,13 @@ class Plan:
     repeats: int = 3
     wer_files: int = 6
     beams: tuple[int, ...] = (1, 5)
+    load_minutes: float = 12
+    """About how long all measures of load together may take."""
+    others: tuple[str, ...] = ()
+    """More peers for the clip and the long file."""
 
 
-QUICK = Plan(clip_repeats=2, long_s=40, very_long_s=120, repeats=1, wer_files=1, beams=(1,))
+QUICK = Plan(clip_repeats=2, long_s=40, very_long_s=120, repeats=1, wer_files=1, beams=(1,), load_minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,8 @@ class Bench:
     report: Callable[[str], None]
     runs: list[Run] = field(default_factory=list[Run])
     recordings: dict[str, Recording] = field(default_factory=dict[str, Recording])
+    not_installed: dict[str, str] = field(default_factory=dict[str, str])
+    """Subjects that were asked for and could not run, and why."""
 
     def record(self, kind: Kind, seconds: float, seed: int = 0) -> Recording:
         """The recording, built if need be."""
@@ -82,9 +88,15 @@ class Bench:
 
     @contextmanager
     def subjects(self, names: Iterable[str], setup: ModelSetup | None = None) -> Generator[list[Subject]]:
-        """All of them loaded, and warmed up with one short recording."""
+        """All of them that are installed, loaded and warmed up with one short recording."""
         with ExitStack() as stack:
-            opened = [stack.enter_context(open_subject(name, setup or self.setup)) for name in names]
+            opened: list[Subject] = []
+            for name in names:
+                try:
+                    opened.append(stack.enter_context(open_subject(name, setup or self.setup)))
+                except NotInstalled as error:
+                    self.not_installed[name] = str(error)
+                    self.report(str(error))
             for subject in opened:
                 clip = self.record("speech", self.plan.clip_s, seed=999)
                 for beam_size in self.plan.beams:

@@ -1,7 +1,7 @@
 """The clients, in a process of their own: ``python -m benchmarks.loadgen < SCRIPT.json > TRAFFIC.json``.
 
-One event loop with one task a connection, so that hundreds of clients take a few percent of one core. Reads a
-``Script``, writes a ``Traffic``.
+One event loop, one task a client, HTTP/1.1 by hand: on few cores the clients must not take the server's time, and a
+full client library takes some milliseconds a request. Reads a ``Script``, writes a ``Traffic``.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import httpx
+from urllib.parse import urlsplit
 
 _ROUTE = "/v1/audio/transcriptions"
+_BOUNDARY = "auricle-bench-6f1c2e9a"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,17 @@ class Traffic:
         return [answer for answer in self.answers if answer.caller == caller and answer.status == 200]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer as it came over the wire; the names of ``headers`` are in lower case."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+
+
 async def play(script: Script) -> Traffic:
-    """Put a server through ``script``. Raises httpx.TransportError where it is not there."""
+    """Put a server through ``script``. Raises OSError (in a group) where it is not there."""
     used, start = time.process_time(), time.perf_counter()
     answers: list[Answer] = []
     health: list[float] = []
@@ -114,59 +123,94 @@ async def play(script: Script) -> Traffic:
 
 
 async def _call(url: str, caller: Caller, start: float, answers: list[Answer]) -> None:
-    bodies = {file: Path(file).read_bytes() for file in caller.files}  # not while others are being timed
+    host, port = _address(url)
+    # Made before the clock runs, so that the clients' own work does not count as the server's.
+    requests = {file: encode_request(host, caller, file) for file in caller.files}
     await asyncio.sleep(max(0.0, caller.start_s - (time.perf_counter() - start)))
     files = deque(caller.files)
-    transport = httpx.AsyncHTTPTransport(
-        local_address=caller.address, limits=httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    )
-    async with httpx.AsyncClient(base_url=url, headers=caller.headers, transport=transport, timeout=None) as client:
 
-        async def connection() -> None:
-            while files:
-                file = files.popleft()
-                answers.append(await _ask(client, caller, file, bodies[file], start))
-                await asyncio.sleep(caller.pause_s)
+    async def connection() -> None:
+        while files:
+            file = files.popleft()
+            began = time.perf_counter()
+            note = partial(_note, answers, caller=caller.name, file=file, began=began, start=start)
+            try:
+                reply = await _exchange(host, port, requests[file], caller.address)
+            except asyncio.CancelledError:
+                note(Reply(status=0))
+                raise
+            note(reply)
+            await asyncio.sleep(caller.pause_s)
 
-        await _all_or_none([connection() for _ in range(min(caller.connections, len(files)))], answers)
-
-
-async def _all_or_none(connections: Sequence[Any], answers: list[Answer]) -> None:
     async with asyncio.TaskGroup() as group:
-        for one in connections:
-            group.create_task(one)
+        for _ in range(min(caller.connections, len(files))):
+            group.create_task(connection())
 
 
-async def _ask(client: httpx.AsyncClient, caller: Caller, file: str, body: bytes, start: float) -> Answer:
-    began = time.perf_counter()
+def encode_request(host: str, caller: Caller, file: str) -> bytes:
+    """The bytes of a form with one file, from the first line of HTTP on."""
+    parts = [
+        f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in caller.fields.items()
+    ]
+    parts.append(
+        f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="{Path(file).name}"\r\n'
+        "content-type: application/octet-stream\r\n\r\n"
+    )
+    body = "".join(parts).encode() + Path(file).read_bytes() + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    headers = {"content-type": f"multipart/form-data; boundary={_BOUNDARY}", "content-length": str(len(body))}
+    return _head("POST", _ROUTE, host, headers | caller.headers) + body
 
-    def answer(status: int, **values: Any) -> Answer:
-        seconds = time.perf_counter() - began
-        return Answer(
-            caller=caller.name, file=file, status=status, start_s=began - start, seconds=seconds, **values
-        )
 
+async def _exchange(host: str, port: int, request: bytes, address: str = "127.0.0.1") -> Reply:
+    """One request on a connection of its own. Raises OSError where nobody answers."""
+    reader, writer = await asyncio.open_connection(host, port, local_addr=(address, 0))
     try:
-        got = await client.post(_ROUTE, data=caller.fields, files={"file": (Path(file).name, body)})
-    except asyncio.CancelledError:
-        return answer(0)
-    took = got.headers.get("openai-processing-ms")
-    return answer(
-        got.status_code,
-        server_ms=float(took) if took else None,
-        retry_after=got.headers.get("retry-after"),
-        cache=got.headers.get("x-auricle-cache"),
-        text=got.json().get("text", "") if got.status_code == 200 else got.text[:300],
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status, *lines = head.strip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await reader.readexactly(int(headers["content-length"]))
+        return Reply(status=int(status.split()[1]), headers=headers, body=body)
+    finally:
+        writer.close()
+
+
+def _head(method: str, path: str, host: str, headers: dict[str, str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or 80
+
+
+def _note(answers: list[Answer], reply: Reply, *, caller: str, file: str, began: float, start: float) -> None:
+    seconds = time.perf_counter() - began
+    took = reply.headers.get("openai-processing-ms")
+    answers.append(
+        Answer(
+            caller=caller,
+            file=file,
+            status=reply.status,
+            start_s=began - start,
+            seconds=seconds,
+            server_ms=float(took) if took else None,
+            retry_after=reply.headers.get("retry-after"),
+            cache=reply.headers.get("x-auricle-cache"),
+            text=json.loads(reply.body)["text"] if reply.status == 200 else reply.body.decode()[:300],
+        )
     )
 
 
 async def _watch_health(url: str, interval_s: float, took: list[float]) -> None:
-    async with httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client:
-        while True:
-            began = time.perf_counter()
-            (await client.get("/health")).raise_for_status()
-            took.append(time.perf_counter() - began)
-            await asyncio.sleep(interval_s)
+    host, port = _address(url)
+    while True:
+        began = time.perf_counter()
+        await _exchange(host, port, _head("GET", "/health", host, {}))
+        took.append(time.perf_counter() - began)
+        await asyncio.sleep(interval_s)
 
 
 def run_script(script: Script) -> Traffic:
@@ -186,14 +230,14 @@ def run_script(script: Script) -> Traffic:
 
 def read_script(document: dict[str, Any]) -> Script:
     """The reverse of ``asdict``."""
-    callers = tuple(Caller(**(caller | {"files": tuple(caller["files"])})) for caller in document["callers"])
-    return Script(**(document | {"callers": callers}))
+    callers = [Caller(**{**caller, "files": tuple(caller["files"])}) for caller in document["callers"]]
+    return Script(**{**document, "callers": tuple(callers)})
 
 
 def read_traffic(document: dict[str, Any]) -> Traffic:
     """The reverse of ``asdict``."""
     answers = tuple(Answer(**answer) for answer in document["answers"])
-    return Traffic(**(document | {"answers": answers, "health_s": tuple(document["health_s"])}))
+    return Traffic(**{**document, "answers": answers, "health_s": tuple(document["health_s"])})
 
 
 def main() -> None:

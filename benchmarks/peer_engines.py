@@ -4,6 +4,9 @@ None of them has a voice detector here: whisper.cpp's is a model of its own, the
 temperature ladder, and none conditions on previous text, as everywhere in these benchmarks.
 """
 
+# pyright: reportMissingImports=false
+# They are installed elsewhere, as a rule.
+
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

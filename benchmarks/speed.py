@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.bench import Bench, Run, length_name, noise_of, seconds_of
 from benchmarks.figures import Goal, Result, ratios, spread
-from benchmarks.subjects import HTTP, Subject
+from benchmarks.subjects import OURS, Subject
 from benchmarks.worker import BATCHED, BATCHED_TIMED, DIRECT, SEQUENTIAL
 
 LONG_PEERS = (BATCHED, BATCHED_TIMED, SEQUENTIAL)
@@ -18,12 +18,15 @@ def measure_clip(bench: Bench) -> list[Result]:
     # Different clips, so that nobody can answer from memory.
     clips = [bench.record("speech", plan.clip_s, seed=seed) for seed in range(plan.clip_repeats)]
     results: list[Result] = []
-    with bench.subjects((HTTP, DIRECT, SEQUENTIAL)) as subjects:
+    with bench.subjects((*OURS, SEQUENTIAL, *plan.others)) as subjects:
         for beam_size in plan.beams:
             runs = bench.in_turn("C2", subjects, clips, beam_size=beam_size)
             what = f"clip of {length_name(plan.clip_s)}, {beam_name(beam_size)}, language auto: latency"
             results += [
-                _compare("C2", what, runs[ours], runs[SEQUENTIAL], Goal(at_most=0.45)) for ours in (HTTP, DIRECT)
+                _compare("C2", what, runs[ours], runs[peer], goal)
+                for peer, goal in {SEQUENTIAL: Goal(at_most=0.45), **dict.fromkeys(plan.others)}.items()
+                for ours in OURS
+                if ours in runs and peer in runs
             ]
     return results
 
@@ -33,14 +36,16 @@ def measure_long_file(bench: Bench) -> list[Result]:
     plan = bench.plan
     files = [bench.record("speech", plan.long_s, seed=seed) for seed in range(plan.repeats)]
     results: list[Result] = []
-    with bench.subjects((HTTP, DIRECT, *LONG_PEERS)) as subjects:
+    goals = {BATCHED: Goal(at_least=2.0), BATCHED_TIMED: Goal(at_least=2.0), SEQUENTIAL: Goal(at_least=3.5)}
+    with bench.subjects((*OURS, *LONG_PEERS, *plan.others)) as subjects:
         for beam_size in plan.beams:
             runs = bench.in_turn("C3", subjects, files, beam_size=beam_size)
             what = f"file of {length_name(plan.long_s)}, {beam_name(beam_size)}: RTFx"
             results += [
-                _compare_rtfx(what, runs[ours], runs[peer], Goal(at_least=goal))
-                for ours in (HTTP, DIRECT)
-                for peer, goal in ((BATCHED, 2.0), (BATCHED_TIMED, 2.0), (SEQUENTIAL, 3.5))
+                _compare_rtfx(what, runs[ours], runs[peer], goals.get(peer))
+                for ours in OURS
+                for peer in (*LONG_PEERS, *plan.others)
+                if ours in runs and peer in runs
             ]
     return results + _measure_word_errors(bench)
 
@@ -99,7 +104,7 @@ def _words_of(bench: Bench, subject: Subject, recording: Any, beam_size: int) ->
     )
 
 
-def _compare(id: str, what: str, ours: Sequence[Run], theirs: Sequence[Run], goal: Goal) -> Result:  # noqa: A002
+def _compare(id: str, what: str, ours: Sequence[Run], theirs: Sequence[Run], goal: Goal | None) -> Result:  # noqa: A002
     mine, other = seconds_of(ours), seconds_of(theirs)
     return Result(
         id=id,
@@ -115,7 +120,7 @@ def _compare(id: str, what: str, ours: Sequence[Run], theirs: Sequence[Run], goa
     )
 
 
-def _compare_rtfx(what: str, ours: Sequence[Run], theirs: Sequence[Run], goal: Goal) -> Result:
+def _compare_rtfx(what: str, ours: Sequence[Run], theirs: Sequence[Run], goal: Goal | None) -> Result:
     mine, other = (spread([run.rtfx for run in runs]) for runs in (ours, theirs))
     return Result(
         id="C3",

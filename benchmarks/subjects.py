@@ -1,6 +1,7 @@
 """Who is measured: each in processes of its own, behind one small protocol."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,16 +9,23 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import httpx
 
-from auricle.cli.child_server import ChildServer, child_server
-from benchmarks.worker import Outcome, Task
+from auricle.cli.child_server import child_server
+from benchmarks.worker import DIRECT, OPENVINO, OTHER_ENGINES, Outcome, Task
 
 HTTP = "auricle over HTTP"
+HTTP_OPENVINO = "auricle openvino over HTTP"
+ONE_LOCK = "one-lock"
+ONE_LOCK_BATCHED = "one-lock batched"
+OURS = (HTTP, DIRECT, HTTP_OPENVINO, OPENVINO)
+PEERS_PYTHON = "AURICLE_BENCH_PEERS_PYTHON"
+"""Variable with the Python interpreter that runs ``OTHER_ENGINES``; without it, this one does."""
 
 _ENGINE_SECONDS = re.compile(r"^auricle_inference_seconds_sum (\S+)$", re.MULTILINE)
 _START_S = 120.0
@@ -31,6 +39,10 @@ class ModelSetup:
     path: Path
     threads: int
     compute_type: str
+
+
+class NotInstalled(RuntimeError):
+    """A subject that this machine does not have."""
 
 
 class Subject(Protocol):
@@ -48,18 +60,31 @@ class Subject(Protocol):
 
 @contextmanager
 def open_subject(name: str, setup: ModelSetup) -> Generator[Subject]:
-    """Started and ready; all its processes end with the block. Raises RuntimeError where it cannot start."""
-    if name == HTTP:
+    """Started and ready; all its processes end with the block. Raises RuntimeError where it cannot start.
+
+    Raises NotInstalled where a package of it is missing.
+    """
+    if name in (HTTP_OPENVINO, OPENVINO) and find_spec("openvino") is None:
+        raise NotInstalled(f"{name} is not installed: no module 'openvino'")
+    if name in (HTTP, HTTP_OPENVINO):
         with TemporaryDirectory(prefix="auricle-bench-") as folder:
             flags = [
                 *("--model", str(setup.path), "--threads", str(setup.threads), "--compute-type", setup.compute_type),
-                *("--data-dir", folder),
+                *("--engine", "openvino" if name == HTTP_OPENVINO else "ct2"),
+                *("--data-dir", folder, "--cache-ttl-s", "0"),
             ]
             log = Path(folder) / "server.log"
-            with child_server(flags, log=log, start_timeout_s=_START_S) as server:
-                yield _HttpSubject(server, log)
+            with child_server(flags, log=log, start_timeout_s=_START_S) as server, _client(server.url) as client:
+                yield _HttpSubject(name, server.pid, client, log)
         return
-    command = [sys.executable, "-m", "benchmarks.worker", name, str(setup.path), str(setup.threads), setup.compute_type]
+    if name in (ONE_LOCK, ONE_LOCK_BATCHED):
+        from benchmarks.peers import open_peer
+
+        with open_peer(name, setup) as peer, _client(peer.base_url) as client:
+            yield _PeerServerSubject(name, peer.pid, client)
+        return
+    python = os.environ.get(PEERS_PYTHON, sys.executable) if name in OTHER_ENGINES else sys.executable
+    command = [python, "-m", "benchmarks.worker", name, str(setup.path), str(setup.threads), setup.compute_type]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         subject = _WorkerSubject(name, process)
@@ -69,6 +94,11 @@ def open_subject(name: str, setup: ModelSetup) -> Generator[Subject]:
         process.communicate()
 
 
+def _client(base_url: str) -> httpx.Client:
+    # The same file may come again; it shall be decoded again.
+    return httpx.Client(base_url=base_url, headers={"cache-control": "no-store"}, timeout=None, trust_env=False)
+
+
 class _WorkerSubject:
     def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
         self.name = name
@@ -76,7 +106,8 @@ class _WorkerSubject:
         self._process = process
 
     def wait_until_ready(self) -> None:
-        self._read()
+        if missing := json.loads(self._read()).get("not_installed"):
+            raise NotInstalled(f"{self.name} is not installed: no module {missing!r}")
 
     def transcribe(self, task: Task) -> Outcome:
         assert self._process.stdin is not None
@@ -93,14 +124,11 @@ class _WorkerSubject:
 
 
 class _HttpSubject:
-    name = HTTP
-
-    def __init__(self, server: ChildServer, log: Path) -> None:
-        self.pid = server.pid
+    def __init__(self, name: str, pid: int, client: httpx.Client, log: Path) -> None:
+        self.name = name
+        self.pid = pid
         self._log = log
-        # The same file may come again; it shall be decoded again.
-        headers = {"cache-control": "no-cache"}
-        self._client = httpx.Client(base_url=server.url, headers=headers, timeout=None, trust_env=False)
+        self._client = client
 
     def transcribe(self, task: Task) -> Outcome:
         """The time is that of the client: upload, transcription, answer."""
@@ -128,3 +156,23 @@ class _HttpSubject:
     def _engine_seconds(self) -> float:
         found = _ENGINE_SECONDS.search(self._client.get("/metrics").raise_for_status().text)
         return float(found[1]) if found else 0.0
+
+
+class _PeerServerSubject:
+    def __init__(self, name: str, pid: int, client: httpx.Client) -> None:
+        self.name = name
+        self.pid = pid
+        self._client = client
+
+    def transcribe(self, task: Task) -> Outcome:
+        """The time is that of the client, as for ours."""
+        if task.words:
+            raise ValueError(f"{self.name} gives no word timestamps")
+        form = {"model": "whisper-1", "beam_size": str(task.beam_size), "response_format": "json"}
+        if task.language:
+            form["language"] = task.language
+        with Path(task.path).open("rb") as file:
+            start = time.perf_counter()
+            answer = self._client.post("/v1/audio/transcriptions", data=form, files={"file": file})
+            seconds = time.perf_counter() - start
+        return Outcome(seconds=seconds, text=answer.raise_for_status().json()["text"])

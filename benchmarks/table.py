@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import RESULTS, SCHEMA
+from benchmarks.plots import draw_run
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN = "<!-- benchmarks: begin (made by python -m benchmarks.table) -->"
@@ -68,6 +69,7 @@ def _render_run(document: dict[str, Any]) -> str:
         *(_render_row(result) for result in document["results"]),
         "",
         "Medians, with the least and the most in brackets. " + _noise(document["runs"]),
+        *(f"\nNot measured: {reason}." for reason in document.get("not_installed", {}).values()),
     ]
     return "\n".join(lines)
 
@@ -130,11 +132,14 @@ def main() -> None:
     files = args.files or newest(RESULTS.glob("*.json"))
     if not files:
         sys.exit(f"no results in {RESULTS}; run python -m benchmarks first")
-    table = render(load(path) for path in files)
+    documents = [load(path) for path in files]
+    table = render(documents)
     if args.print:
         print(table)
     else:
-        DOCS.write_text(replace_between(DOCS.read_text(encoding="utf-8"), table), encoding="utf-8")
+        images = [image for document in documents for image in draw_run(document)]
+        page = replace_between(DOCS.read_text(encoding="utf-8"), "\n\n".join([table, *images]))
+        DOCS.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A transcriber in a process of its own: ``python -m benchmarks.worker NAME MODEL THREADS COMPUTE_TYPE``.
 
-It loads the model, writes a line, then answers one JSON line (a ``Task``) with another (an ``Outcome``) until its
-input ends. A process of its own gives each side its own memory, and threads that do not meet the other's.
+It loads the model, writes a line (``{}``, or which module is not installed), then answers one JSON line (a ``Task``)
+with another (an ``Outcome``) until its input ends. A process of its own gives each side its own memory, and threads
+that do not meet the other's.
 """
 
 import asyncio
@@ -15,9 +16,15 @@ from pathlib import Path
 from typing import Any
 
 DIRECT = "auricle"
+OPENVINO = "auricle openvino"
 SEQUENTIAL = "faster-whisper"
 BATCHED = "faster-whisper batched-8"
 BATCHED_TIMED = "faster-whisper batched-8 timed"
+WHISPER_CPP = "whisper.cpp"
+OPENAI_WHISPER = "openai-whisper"
+TRANSFORMERS = "transformers"
+OTHER_ENGINES = (WHISPER_CPP, OPENAI_WHISPER, TRANSFORMERS)
+"""These are installed with ``auricle[peers]``, often in an environment of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +54,14 @@ class Outcome:
 Transcribe = Callable[[Task], Outcome]
 
 
-def run_auricle(model: Path, threads: int, compute_type: str) -> Transcribe:
+def run_auricle(model: Path, threads: int, compute_type: str, *, engine: str) -> Transcribe:
     """The library without HTTP: the pipeline here, the engine in its own process below."""
     from auricle.config import Settings
     from auricle.runtime import open_runtime
     from auricle.types import RequestInfo, TranscribeOptions
 
     loop = asyncio.new_event_loop()
-    runtime = open_runtime(Settings(model=str(model), threads=threads, compute_type=compute_type))
+    runtime = open_runtime(Settings(model=str(model), threads=threads, compute_type=compute_type, engine=engine))
     loop.run_until_complete(runtime.models.load())
 
     def transcribe(task: Task) -> Outcome:
@@ -119,12 +126,17 @@ def _ask_peer(run: Callable[..., Any], **options: Any) -> Transcribe:
 
 def load(name: str, model: Path, threads: int, compute_type: str) -> Transcribe:
     """Raises ValueError for a name that is not known."""
-    if name == DIRECT:
-        return run_auricle(model, threads, compute_type)
+    if name in (DIRECT, OPENVINO):
+        return run_auricle(model, threads, compute_type, engine="openvino" if name == OPENVINO else "ct2")
     if name == SEQUENTIAL:
         return run_sequential(model, threads, compute_type)
     if name in (BATCHED, BATCHED_TIMED):
         return run_batched(model, threads, compute_type, without_timestamps=name == BATCHED)
+    if name in OTHER_ENGINES:
+        from benchmarks.peer_engines import run_openai_whisper, run_transformers, run_whisper_cpp
+
+        run = {WHISPER_CPP: run_whisper_cpp, OPENAI_WHISPER: run_openai_whisper, TRANSFORMERS: run_transformers}[name]
+        return run(model, threads)
     raise ValueError(f"unknown subject {name!r}")
 
 
@@ -134,7 +146,11 @@ def main() -> None:
     # Libraries may print; the answers go to a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
-    transcribe = load(name, Path(model), int(threads), compute_type)
+    try:
+        transcribe = load(name, Path(model), int(threads), compute_type)
+    except ModuleNotFoundError as error:
+        print(json.dumps({"not_installed": error.name}), file=answers)
+        return
     print("{}", file=answers)
     for line in sys.stdin:
         print(json.dumps(asdict(transcribe(Task(**json.loads(line))))), file=answers)

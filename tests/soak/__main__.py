@@ -1,4 +1,16 @@
-"""Soak test: a real server under mixed load for a set time; fails where anything is not as it must be."""
+"""Soak test: a real server under mixed load for a set time; fails where anything is not as it must be.
+
+Users send clips, a minute and longer files in all formats, broken files and wrong fields, or hang up at any moment;
+100 requests come at once; models are loaded and unloaded, engines killed. It must hold that
+
+- every answer is the one that the same request got when it was alone, or the error that is due, or 429 or 503 with
+  Retry-After;
+- ``/health`` always answers;
+- no engine ends that was not killed, and the log tells of no exception;
+- memory of the server and of an engine that lives on is flat over the second half (judged from 5 minutes on);
+- afterwards nothing is queued, and no file, zombie or open file is left;
+- SIGTERM ends the server with status 0 and all of its processes.
+"""
 
 import argparse
 import asyncio
@@ -22,7 +34,7 @@ from tests.soak.tally import Tally
 from tests.soak.watch import Watch, say
 
 _NANO = Path(__file__).parents[2] / "src" / "auricle" / "models" / "nano"
-_LIMITS: dict[str, object] = {
+_LIMITS: dict[str, Any] = {
     "max_requests": 24,
     "max_queued_audio_s": 900,
     "max_upload_mb": MAX_UPLOAD_MB,
@@ -35,7 +47,7 @@ _LIMITS: dict[str, object] = {
 
 def main() -> int:
     """Exit status: 1 where there is a finding."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="time under load (%(default)s)")
     parser.add_argument("--users", type=int, default=8, help="clients at a time, bursts aside (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random (%(default)s)")

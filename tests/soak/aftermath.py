@@ -35,8 +35,11 @@ def check_quiet(server: LiveServer, processes: Processes, tally: Tally, *, fds_b
         "there are temporary files": lambda: [path.name for path in (server.folder / "tmp").iterdir()],
         "there are zombies": processes.zombies,
         "there are more open files": lambda: max(0, processes.server.num_fds() - fds_before - _SPARE_FDS),
-        "there are not as many engines as models": lambda: (
-            len(processes.engines()) - server.metric("auricle_models_loaded")
+        "there are more engines than models": lambda: max(
+            0.0, len(processes.engines()) - server.metric("auricle_models_loaded")
+        ),
+        "there were more restarts than kills": lambda: max(
+            0.0, server.metric("auricle_engine_restarts_total") - tally.counts["kills"]
         ),
     }
     end = time.monotonic() + _QUIET_S

@@ -74,7 +74,7 @@ def wrong_cases() -> list[Case]:
             Case(kind=f"bad_field_{name}", file=clip, fields=given, status=status, code=code)
             for name, given, status, code in fields
         ),
-        Case(kind="bad_field_file", file=None, fields={"model": "whisper-1"}, status=400, code="invalid_input"),
+        Case(kind="bad_field_file", file=None, fields={"model": "whisper-1"}, status=400, code="invalid_option"),
     ]
 
 

@@ -11,7 +11,7 @@ import httpx
 from tests.soak.cases import Case, content_of, error_code, refusal_of, stream_error
 from tests.soak.tally import Tally
 
-_TIMEOUT_S = 600.0
+_TIMEOUT_S = 300.0
 
 
 class Client:
@@ -102,8 +102,10 @@ class Client:
             content = content_of(case, response)
         except (ValueError, KeyError) as error:
             return f"an answer of another form ({error}), error {stream_error(response)}"
-        right = self._right.get(case.key)
-        return None if right in {None, _digest(content)} else "another text than alone"
+        if case.key not in self._right:
+            return None
+        self._tally.counts["compared"] += 1
+        return None if _digest(content) == self._right[case.key] else "another text than alone"
 
     def _find(
         self,
@@ -142,8 +144,11 @@ class Client:
         _, writer = await asyncio.open_connection(self._url.host, self._url.port)
         try:
             # The server may hang up first, when it has refused the request.
-            with contextlib.suppress(OSError):
-                yield writer
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(_TIMEOUT_S):
+                    yield writer
+        except TimeoutError:
+            self._tally.find(f"the server neither read a body nor hung up within {_TIMEOUT_S:g} s")
         finally:
             writer.transport.abort()
 

@@ -16,7 +16,7 @@ from tests.soak.tally import Tally
 OTHER_MODELS = ("second", "third")
 _HEALTH_EVERY_S = 0.25
 _HEALTH_LIMIT_S = 30.0
-_YOUNG_S = 5.0
+_YOUNG_S = 8.0
 _KILLS_OF_ALL = 0.4
 """Share of the run in which every engine may be killed; then one lives on, so that its memory can be watched."""
 
@@ -107,9 +107,9 @@ class Load:
     async def _bursts(self, chance: random.Random) -> None:
         """100 requests at once, every half a minute or, in short runs, twice."""
         while await self._sleep(min(30.0, self._seconds / 3) * (0.75 + chance.random() / 2)):
+            self._tally.counts["bursts"] += 1
             cases = [chance.choice(self._right["clip"]) for _ in range(100)]
             await asyncio.gather(*(self._client.ask(case, extra=_headers(chance)) for case in cases))
-            self._tally.counts["bursts"] += 1
 
     async def _switches(self, chance: random.Random) -> None:
         """Load and unload models, by operator's order."""
@@ -145,13 +145,14 @@ class Load:
                 self._tally.counts["kills"] += 1
 
     async def _spare(self) -> None:
-        """Find the default model's engine: the one that is left when all others are unloaded."""
+        """Find the default model's engine: the one that is there when no other model is."""
         self._may_switch = False
         for _ in range(20):
             for name in OTHER_MODELS:
                 await self._order(name, "unload?force=true")
             engines = self._processes.engines()
-            if len(engines) == 1:
+            state = (await self._client.http.get("/health")).json()
+            if len(engines) == len(state["models"]) == 1 and not state["loading"]:
                 self.spared = engines[0]
                 break
             await asyncio.sleep(0.5)

@@ -45,6 +45,9 @@ class Watch:
         """The growth of both, and the series; growth that is too much is noted as a finding."""
         growth = {name: one.judge(self._seconds) for name, one in self._growth.items()}
         is_judged = self._seconds >= _JUDGED_FROM_S
+        spared = self._load.spared
+        if spared is not None and not spared.is_running():
+            self._tally.find("an engine that nobody killed has ended")
         for name, found in growth.items():
             if is_judged and not found["is_flat"]:
                 self._tally.find(f"memory of the {name} is not flat", **found)

@@ -28,11 +28,11 @@ def test_help_loads_nothing_heavy():
 
 def test_help_names_every_command_and_every_exit_code():
     text = help_of()
-    for name in ("transcribe", "serve", "models", "doctor", "demo", "--version", "130  interrupted by Ctrl-C"):
+    for name in ("transcribe", "serve", "models", "doctor", "demo", "bench", "--version", "130  interrupted by Ctrl-C"):
         assert name in text
 
 
-@pytest.mark.parametrize("command", ["transcribe", "serve", "doctor", "demo", "models list", "models pull"])
+@pytest.mark.parametrize("command", ["transcribe", "serve", "doctor", "demo", "bench", "models list", "models pull"])
 def test_every_help_has_an_example(command: str):
     assert f"\n auricle {command}" in help_of(*command.split())
 
