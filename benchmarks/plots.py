@@ -13,8 +13,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 Series = dict[str, list[tuple[float, float]]]
 """Name of a line -> its points from left to right."""
 
-_WIDTH, _HEIGHT = 720, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 44, 52
+_WIDTH, _HEIGHT = 900, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 290, 44, 52
 _COLORS = ("#0b6e99", "#e07b00", "#2e8b57", "#b03060", "#6a5acd", "#777777")
 
 
@@ -86,8 +86,8 @@ def draw_chart(title: str, x_label: str, y_label: str, series: Series) -> str:
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places]
         parts.append(
-            f'<rect x="{_LEFT + 12}" y="{_TOP + 4 + 17 * number}" width="14" height="4" fill="{color}"/>'
-            + _text(_LEFT + 32, _TOP + 11 + 17 * number, name)
+            f'<rect x="{_LEFT + width + 14}" y="{_TOP + 4 + 17 * number}" width="14" height="4" fill="{color}"/>'
+            + _text(_LEFT + width + 34, _TOP + 11 + 17 * number, name)
         )
     return "\n".join([*parts, "</svg>", ""])
 

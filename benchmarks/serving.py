@@ -38,20 +38,20 @@ class LoadPlan:
     """How much is sent; the defaults suit the base shape on two cores and a dozen minutes."""
 
     rounds: int = 2
-    clips: int = 24
+    clips: int = 20
     """Of one round of C1."""
     clients: int = 8
-    long_s: float = 150
+    long_s: float = 120
     long_files: int = 4
     idle_clips: int = 8
     loaded_clips: int = 20
-    limit_s: float = 45
+    limit_s: float = 36
     """Of C5, which a server that answers in order does not get done."""
-    share_s: float = 20
+    share_s: float = 16
     levels: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     least_clips: int = 8
     """Of a level."""
-    lengths: tuple[float, ...] = (10, 30, 60, 150, 600)
+    lengths: tuple[float, ...] = (10, 30, 60, 120, 600)
     cached: int = 8
     flood: int = 200
 
