@@ -138,7 +138,11 @@ def _positive(text: str) -> int:
 def _plan(args: argparse.Namespace) -> Plan:
     plan = QUICK if args.quick else Plan()
     return replace(
-        plan, repeats=args.repeat or plan.repeats, long_s=args.long_seconds or plan.long_s, others=args.peers
+        plan,
+        repeats=args.repeat or plan.repeats,
+        long_s=args.long_seconds or plan.long_s,
+        others=args.peers,
+        load_minutes=args.minutes or plan.load_minutes,
     )
 
 
