@@ -70,7 +70,10 @@ class Settings(BaseSettings):
         "this machine may.",
     )
 
-    engine: str = Field(default="auto", description="Engine that runs the network: `auto` (ct2), `ct2`, `openvino`, or `fake` for tests.")
+    engine: str = Field(
+        default="auto",
+        description="Engine that runs the network: `auto` (ct2), `ct2`, `openvino`, or `fake` for tests.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the engine runs.")
     device_index: int = Field(default=0, ge=0, description="Which CUDA device.")
     compute_type: str = Field(
