@@ -3,6 +3,9 @@
 import argparse
 import json
 import os
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from benchmarks.__main__ import MEASURES, parse_arguments, result_name
 from benchmarks.bench import length_name
 from benchmarks.figures import Goal, Result, count_words, ratios, spread, word_error_rate
 from benchmarks.machine import describe_machine
-from benchmarks.processes import cpu_seconds, resident_mib, tree_of, watch_memory
+from benchmarks.processes import cpu_seconds, watch_memory
 from benchmarks.recordings import Utterance, build_recording, load_utterances, string_utterances
 from benchmarks.table import BEGIN, END, load, newest, number, render, replace_between
 
@@ -156,15 +159,33 @@ def test_silence_is_silent_and_noise_is_not(tmp_path: Path):
     assert not np.array_equal(noise[: 16_000 * 5], noise[16_000 * 30 : 16_000 * 35])
 
 
-def test_the_memory_of_this_process_is_seen():
-    before = resident_mib(tree_of(os.getpid()))
-    with watch_memory(os.getpid()) as peak:
-        block = np.ones(40 * 2**20, np.uint8)
-        while peak.sampled_mib < before + 20 and block.any():
-            pass
+_TAKES_MEMORY = """
+import sys
+sys.stdin.readline()
+block = b"x" * (60 << 20)
+print("taken", flush=True)
+sys.stdin.readline()
+"""
 
-    assert before > 5
-    assert peak.high_water_mib is None or peak.high_water_mib >= before + 20
+
+def test_the_memory_that_a_process_takes_is_seen():
+    with subprocess.Popen(
+        [sys.executable, "-c", _TAKES_MEMORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with watch_memory(process.pid) as peak:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "taken\n"
+            for _ in range(200):
+                if peak.sampled_mib >= 60:
+                    break
+                time.sleep(0.05)
+        process.stdin.close()
+
+    assert peak.sampled_mib >= 60
+    assert peak.high_water_mib is None or peak.high_water_mib >= 60
 
 
 def test_the_time_of_this_process_is_part_of_the_machines():
