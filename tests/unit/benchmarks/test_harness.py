@@ -15,7 +15,7 @@ from benchmarks.__main__ import MEASURES, parse_arguments, result_name
 from benchmarks.bench import length_name
 from benchmarks.figures import Goal, Result, count_words, ratios, spread, word_error_rate
 from benchmarks.machine import describe_machine
-from benchmarks.processes import cpu_seconds, watch_memory
+from benchmarks.processes import cpu_seconds, tree_of, watch_memory
 from benchmarks.recordings import Utterance, build_recording, load_utterances, string_utterances
 from benchmarks.table import BEGIN, END, load, newest, number, render, replace_between
 
