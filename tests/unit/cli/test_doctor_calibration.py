@@ -14,7 +14,9 @@ def test_what_was_measured_is_shown_with_its_date(tmp_path: Path):
     found = check_calibration(settings)
     assert found.ok
     assert str(found.values["measured_at"]) in found.text
-    assert [trial["rows"] for trial in found.values["trials"]] == [1, 2, 4, 8]
+    trials = found.values["trials"]
+    assert isinstance(trials, list)
+    assert [trial["rows"] for trial in trials] == [1, 2, 4, 8]
     assert found.values["max_batch"] in {1, 2, 4, 8}
 
 
