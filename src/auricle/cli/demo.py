@@ -37,7 +37,9 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="auricle-demo-") as folder:
         log = Path(folder) / "server.log"
         try:
-            with child_server(["--model", "nano"], log=log, start_timeout_s=timeout_s) as server:
+            # Nothing of an earlier demo: every figure is of real work.
+            flags = ["--model", "nano", "--data-dir", folder, "--cache-ttl-s", "0"]
+            with child_server(flags, log=log, start_timeout_s=timeout_s) as server:
                 is_right = show_all(server)
         except (AuricleError, OpenAIError) as error:
             if is_debugging():
