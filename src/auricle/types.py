@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.units import N_FRAMES, samples_to_seconds
+from auricle.units import N_FRAMES
 
 Samples = NDArray[np.float32]
 """float32 (n,), mono, 16 kHz, about -1 … 1."""
@@ -359,8 +359,3 @@ class ModelInfo:
     """What rows of one batch must share; see ``engines.base.batch_key``."""
     languages: Sequence[str] = ()
     details: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def span_seconds(span: Span) -> tuple[float, float]:
-    """Start and end of a span in seconds."""
-    return samples_to_seconds(span.start), samples_to_seconds(span.end)

@@ -9,19 +9,18 @@ CTranslate2 wants the start of transcript at one index, one set of options a cal
 
 import math
 import os
-import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ctranslate2  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle.engines.base import EngineConfig
+from auricle.engines.ct2_format import count_layers, read_variables
 from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
@@ -100,7 +99,8 @@ class CT2Engine:
         self._model = model
         self._device = device
         self._encodings: OrderedDict[str, Encoding] = OrderedDict()
-        encoder_layers, decoder_layers = count_layers(config.model_path / "model.bin")
+        variables = read_variables(config.model_path / "model.bin")
+        encoder_layers, decoder_layers = (count_layers(variables, part) for part in ("encoder", "decoder"))
         multilingual = bool(model.is_multilingual)
         self.info = ModelInfo(
             name=config.model_name,
@@ -285,36 +285,3 @@ def _to_numpy(view: Any) -> Encoding:
     if view.dtype != ctranslate2.DataType.float32:
         view = view.to(ctranslate2.DataType.float32)
     return np.array(view)
-
-
-def count_layers(model_bin: Path) -> tuple[int, int]:
-    """Encoder and decoder layers of a CTranslate2 model, read from the names of its variables.
-
-    The format (version 6): u32 version, spec name, u32 revision, u32 count, then for each variable its name, u8 rank,
-    u32 dimensions, u8 type, u32 bytes, data; strings are u16 length + bytes with a closing zero.
-    """
-    layers: dict[str, set[str]] = {"encoder": set(), "decoder": set()}
-    with model_bin.open("rb") as file:
-        _read(file, "<I")
-        _read_string(file)
-        _read(file, "<I")
-        for _ in range(_read(file, "<I")):
-            part, _, rest = _read_string(file).partition("/")
-            layer = rest.partition("/")[0]
-            if part in layers and layer.startswith("layer_") and layer[6:].isdigit():
-                layers[part].add(layer)
-            rank = _read(file, "<B")
-            file.seek(4 * rank + 1, os.SEEK_CUR)
-            file.seek(_read(file, "<I"), os.SEEK_CUR)
-    return len(layers["encoder"]), len(layers["decoder"])
-
-
-def _read(file: BinaryIO, layout: str) -> int:
-    data = file.read(struct.calcsize(layout))
-    if len(data) < struct.calcsize(layout):
-        raise EngineFailed("model.bin ends early: the file is damaged; remove the model and fetch it again")
-    return struct.unpack(layout, data)[0]
-
-
-def _read_string(file: BinaryIO) -> str:
-    return file.read(_read(file, "<H")).rstrip(b"\0").decode("utf-8", errors="replace")

@@ -6,7 +6,9 @@ aliases as pairs of names. A string is its u16 length, its bytes and a closing z
 """
 
 import mmap
+import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,11 @@ def read_variables(model_bin: Path) -> dict[str, Variable]:
     except (struct.error, KeyError, ValueError) as error:
         raise EngineFailed(f"{model_bin} is damaged ({error}); remove the model and fetch it again") from error
     return variables
+
+
+def count_layers(variables: Iterable[str], part: str) -> int:
+    """Layers of the ``encoder`` or the ``decoder``, from the names of a model's variables."""
+    return len({found[0] for name in variables if (found := re.match(rf"{part}/layer_\d+/", name))})
 
 
 class _Reader:

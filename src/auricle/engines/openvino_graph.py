@@ -21,7 +21,7 @@ from openvino import opset15 as ops
 from openvino.op.util import Variable as StateVariable
 from openvino.op.util import VariableInfo
 
-from auricle.engines.ct2_format import Variable
+from auricle.engines.ct2_format import Variable, count_layers
 
 Node = Any
 """An OpenVINO node."""
@@ -49,23 +49,14 @@ class Shape:
 def read_shape(variables: dict[str, Variable]) -> Shape:
     """The sizes of a Whisper model."""
 
-    def layers(part: str) -> int:
-        return len(
-            {
-                name.split("/")[1]
-                for name in variables
-                if name.startswith(f"{part}/layer_") and "norm" not in name.split("/")[1]
-            }
-        )
-
     conv = variables["encoder/conv1/weight"].array
     vocabulary, d_model = variables["decoder/embeddings/weight"].array.shape
     return Shape(
         n_mels=conv.shape[1],
         d_model=d_model,
-        encoder_layers=layers("encoder"),
+        encoder_layers=count_layers(variables, "encoder"),
         encoder_heads=int(variables["encoder/num_heads"].array),
-        decoder_layers=layers("decoder"),
+        decoder_layers=count_layers(variables, "decoder"),
         decoder_heads=int(variables["decoder/num_heads"].array),
         vocabulary=vocabulary,
         text_positions=variables["decoder/position_encodings/encodings"].array.shape[0],

@@ -1,7 +1,5 @@
 """Packs speech into clips: few, so that few windows are encoded, and never longer than one window."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from auricle.types import Clip, Samples, Span, VadOptions
@@ -127,19 +125,6 @@ class Clipper:
         self._floor = end
         self._pieces, self._parts, self._speech = [], [], []
         return clip
-
-
-def silences(pieces: Iterable[Span], duration: int) -> list[Span]:
-    """What of a file of ``duration`` samples is in none of ``pieces`` (ordered, disjoint)."""
-    gaps: list[Span] = []
-    position = 0
-    for piece in pieces:
-        if piece.start > position:
-            gaps.append(Span(start=position, end=piece.start))
-        position = piece.end
-    if position < duration:
-        gaps.append(Span(start=position, end=duration))
-    return gaps
 
 
 class _Tape:

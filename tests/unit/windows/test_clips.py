@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.types import Clip, Samples, Span, VadOptions
-from auricle.windows.clips import Clipper, silences
+from auricle.windows.clips import Clipper
 from auricle.windows.vad import SpeechDetector
 from speech import FRAME, block_sizes, blocks, classify, long_patterns, patterns, synthesize
 
@@ -166,11 +166,3 @@ def test_memory_does_not_grow_over_hours(pattern: list[tuple[int, int]]) -> None
     tracemalloc.stop()
     assert n_clips > 0
     assert peaks[-1] < 1.1 * peaks[0] + 100_000
-
-
-def test_silences_are_what_no_piece_holds() -> None:
-    spans = [Span(start=5, end=8), Span(start=8, end=10), Span(start=20, end=30)]
-    assert silences(spans, 40) == [Span(start=0, end=5), Span(start=10, end=20), Span(start=30, end=40)]
-    assert silences([], 7) == [Span(start=0, end=7)]
-    assert silences([Span(start=0, end=7)], 7) == []
-    assert silences([], 0) == []
