@@ -47,7 +47,7 @@ class LoadPlan:
     loaded_clips: int = 20
     limit_s: float = 36
     """Of C5, which a server that answers in order does not get done."""
-    share_s: float = 16
+    share_s: float = 24
     levels: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     least_clips: int = 8
     """Of a level."""

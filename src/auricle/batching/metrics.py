@@ -6,16 +6,19 @@ that is refused early counts too. A run of the pipeline is counted once, where i
 scheduler. Labels hold names from fixed sets and names of models that were loaded, never what a client sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from auricle.job_types import JobStatus
 from auricle.types import STAGES, Transcript
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _LONG_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_JOB_SECONDS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 _RTFX = (0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -95,6 +98,12 @@ class Metrics:
             "auricle_joined", "Transcripts that came from a run which another request had begun."
         )
         self.cache_bytes = Gauge("auricle_cache_bytes", "Size of the transcripts in the cache.", registry=self.registry)
+        self.jobs = Gauge(
+            "auricle_jobs", "Jobs by status, ended ones as long as they are kept.", ["status"], registry=self.registry
+        )
+        self.job_seconds = self._histogram(
+            "auricle_job_seconds", "Time of a job from its acceptance to its end.", _JOB_SECONDS, "status"
+        )
         self._queues: list[Callable[[], int]] = []
         queue_rows = Gauge("auricle_queue_rows", "Rows that wait.", registry=self.registry)
         queue_rows.set_function(self.queue_rows)
@@ -111,6 +120,15 @@ class Metrics:
         self.fallbacks.inc(timings.fallbacks)
         for span in transcript.dropped:
             self.dropped_seconds.labels(span.reason).inc(span.end - span.start)
+
+    def set_jobs(self, counts: Mapping[str, int]) -> None:
+        """How many jobs there are, by status."""
+        for status in get_args(JobStatus):
+            self.jobs.labels(status).set(counts.get(status, 0))
+
+    def add_job(self, status: str, seconds: float) -> None:
+        """Count a job that has ended, so long after it was accepted."""
+        self.job_seconds.labels(status).observe(seconds)
 
     def count_request(self, status: str, *, is_rejected: bool, seconds: float) -> None:
         """Count a request for a transcript at its end; ``status`` is ``ok``, ``cancelled`` or an error's code."""

@@ -1,9 +1,10 @@
 """What rows cost on an engine, and how long a batch may thus be while somebody waits for a short answer.
 
 On a CPU each row of a batch costs an encoding of its own, about half of its time; sharing a batch saves a quarter to a
-third of the rest. A batch of four long rows therefore takes three times as long as one row, and cannot be interrupted:
-a clip that comes meanwhile waits for all of it. So while short requests come, batches of long ones hold as many rows as
-fit into ``max_batch_s``. A GPU does a batch in little more than the time of a row; nothing is limited there.
+third of the rest. A batch of four long rows therefore takes three times as long as one row, and a clip that comes
+meanwhile waits for all of it, where the engine cannot pause between its steps. So while short requests come, batches of
+long ones hold as many rows as fit into ``max_batch_s``. A GPU does a batch in little more than the time of a row;
+nothing is limited there.
 """
 
 from auricle.types import ModelInfo
@@ -35,10 +36,15 @@ class Pace:
         """A request has come whose answer is soon wanted."""
         self._short_until = now + QUIET_S
 
-    def max_long_rows(self, now: float, max_rows: int, info: ModelInfo) -> int | None:
-        """See ``queue.Queue.take``: None where the rows of a batch cost the same together as alone."""
+    def max_long_rows(self, now: float, max_rows: int, info: ModelInfo, *, must_share: bool) -> int | None:
+        """See ``queue.Queue.take``: None where the rows of a batch cost the same together as alone.
+
+        ``must_share`` says that another engine waits for the device, for which no batch gives way.
+        """
         if info.device != "cpu" or self._max_batch_s == 0:
             return None
+        if info.gives_way == "between_steps" and not must_share:
+            return max_rows
         if now >= self._short_until or self._row_s == 0:
             return max_rows
         return max(1, min(max_rows, int(self._max_batch_s / self._row_s)))

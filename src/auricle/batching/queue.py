@@ -1,17 +1,21 @@
 """The order of rows: who goes next, and with whom. No thread, no clock and no event loop inside.
 
 1. The more urgent class goes first. An old entry counts as more urgent, so that no class starves.
-2. Within a class callers take turns, by rows served: start-time fair queueing, so that being idle saves up nothing.
+2. Within a class, rows whose window the engine has just encoded (language, then text) go first: later it would have to
+   encode them again. Then callers take turns, by rows served: start-time fair queueing, so that being idle saves up
+   nothing.
 3. Within a caller the request with the least audio left goes first; waiting counts as audio done.
 4. The first entry picks the batch: only entries with its key may join. A request gets at most half of the rows
    while others wait with the same key.
 5. Where each row of a batch costs time of its own (``max_long_rows``), a short request's batch takes no row of a long
    or a less urgent one, which would make it late; and a long request's batch is bounded.
+6. Where a batch can give way, it does so to the more urgent, to short requests if it is of long ones, and to other
+   callers if it is all of one (``goes_before``).
 """
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,16 +55,26 @@ class Entry:
     key: Hashable
     """Equal for entries that may share a batch."""
     future: Waiter
+    is_encoded: bool = False
+    """Whether the engine has had its window a moment ago."""
 
     @property
-    def rank(self) -> float:
+    def rank(self) -> tuple[bool, float]:
         """The lower goes first among entries of one caller. Ageing is linear, so the order never changes with time."""
-        return self.remaining_s + AGEING * self.enqueued_at
+        return (not self.is_encoded, self.remaining_s + AGEING * self.enqueued_at)
 
     @property
     def is_short(self) -> bool:
         """Whether its request is near its end, or waited for by somebody who speaks."""
         return self.remaining_s <= SHORT_S or self.request.priority is Priority.REALTIME
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether all of its request is short, not only what is left of it, and somebody waits for it."""
+        request = self.request
+        audio_s = self.remaining_s if request.audio_s is None else request.audio_s
+        is_short = audio_s <= SHORT_S or request.priority is Priority.REALTIME
+        return is_short and request.priority is not Priority.BATCH
 
 
 class Queue:
@@ -102,18 +116,26 @@ class Queue:
         return min((_urgency(entry, now) for entry in self._entries), default=None)
 
     def take(
-        self, now: float, max_rows: int, *, only_full: bool = False, max_long_rows: int | None = None
+        self,
+        now: float,
+        max_rows: int,
+        *,
+        only_full: bool = False,
+        max_long_rows: int | None = None,
+        running: Sequence[Entry] = (),
     ) -> list[Entry]:
         """Remove and return the next batch of at most ``max_rows`` entries; nothing where the queue is empty.
 
         ``only_full`` returns nothing where the batch would have fewer rows. ``max_long_rows`` says that each row costs
         time of its own, and how many a batch may have that a long request leads; None lets all rows share alike.
+        Where a batch is ``running``, only what goes before it is taken.
         Entries that were cancelled are dropped, those past their deadline get DeadlineExceeded.
         """
         if only_full and max(self._keys.values(), default=0) < max_rows:
             return []
         self._drop_dead(now)
-        batch = self._choose(now, max_rows, max_long_rows)
+        ordered = self._in_order(now, lambda entry: not running or goes_before(entry, running, now))
+        batch = _choose(ordered, now, max_rows, max_long_rows)
         if only_full and len(batch) < max_rows:
             return []
         for entry in batch:
@@ -135,33 +157,13 @@ class Queue:
                 waited = now - entry.enqueued_at
                 entry.future.set_exception(DeadlineExceeded(f"the time was up after {waited:.1f} s in the queue"))
 
-    def _choose(self, now: float, max_rows: int, max_long_rows: int | None) -> list[Entry]:
-        ordered = self._in_order(now)
-        first = next(ordered, None)
-        if first is None:
-            return []
-        if max_long_rows is not None:
-            if first.is_short:
-                ordered = _no_slower(ordered, first, now)
-            else:
-                max_rows = min(max_rows, max_long_rows)
-        batch, set_aside = [first], list[Entry]()
-        rows_of = Counter([first.request.request_id])
-        for entry in ordered:
-            if len(batch) == max_rows:
-                break
-            if rows_of[entry.request.request_id] >= max(1, max_rows // 2):
-                set_aside.append(entry)
-                continue
-            batch.append(entry)
-            rows_of[entry.request.request_id] += 1
-        return batch + set_aside[: max_rows - len(batch)]
-
-    def _in_order(self, now: float) -> Iterator[Entry]:
-        """Entries in the order in which they should go; after the first, only those with its key."""
-        classes: defaultdict[int, defaultdict[str, list[tuple[float, int, Entry]]]]
+    def _in_order(self, now: float, is_wanted: Callable[[Entry], bool]) -> Iterator[Entry]:
+        """Entries that are wanted, in the order in which they should go; after the first, only those with its key."""
+        classes: defaultdict[int, defaultdict[str, list[_Place]]]
         classes = defaultdict(lambda: defaultdict(list))
         for number, entry in enumerate(self._entries):
+            if not is_wanted(entry):
+                continue
             classes[_urgency(entry, now)][entry.request.caller].append((entry.rank, number, entry))
         served = dict(self._served)
         key: Hashable = None
@@ -170,10 +172,10 @@ class Queue:
             callers = classes[urgency]
             for waiting in callers.values():
                 waiting.sort(reverse=True)
-            turns = [(served[caller], waiting[-1][:2], caller) for caller, waiting in callers.items()]
+            turns = [_turn(served, caller, waiting) for caller, waiting in callers.items()]
             heapq.heapify(turns)
             while turns:
-                _, _, caller = heapq.heappop(turns)
+                *_, caller = heapq.heappop(turns)
                 waiting = callers[caller]
                 entry = _pop(waiting, key, is_first=is_first)
                 if entry is None:
@@ -182,7 +184,7 @@ class Queue:
                 yield entry
                 served[caller] += 1
                 if waiting:
-                    heapq.heappush(turns, (served[caller], waiting[-1][:2], caller))
+                    heapq.heappush(turns, _turn(served, caller, waiting))
 
     def _forget_callers(self) -> None:
         """Callers that wait for nothing and are not ahead would start anew at the same point anyway."""
@@ -198,7 +200,51 @@ class Queue:
             }
 
 
-def _pop(waiting: list[tuple[float, int, Entry]], key: Hashable, *, is_first: bool) -> Entry | None:
+def goes_before(entry: Entry, running: Sequence[Entry], now: float) -> bool:
+    """Whether a batch that is ``running`` should give way to ``entry``."""
+    urgency = min(_urgency(other, now) for other in running)
+    own = _urgency(entry, now)
+    if own != urgency:
+        return own < urgency
+    if entry.is_prompt and not any(other.is_prompt for other in running):
+        return True
+    callers = {other.request.caller for other in running}
+    return len(callers) == 1 and entry.request.caller not in callers
+
+
+def _choose(ordered: Iterator[Entry], now: float, max_rows: int, max_long_rows: int | None) -> list[Entry]:
+    first = next(ordered, None)
+    if first is None:
+        return []
+    if max_long_rows is not None:
+        if first.is_short:
+            ordered = _no_slower(ordered, first, now)
+        else:
+            max_rows = min(max_rows, max_long_rows)
+    batch, set_aside = [first], list[Entry]()
+    rows_of = Counter([first.request.request_id])
+    for entry in ordered:
+        if len(batch) == max_rows:
+            break
+        if rows_of[entry.request.request_id] >= max(1, max_rows // 2):
+            set_aside.append(entry)
+            continue
+        batch.append(entry)
+        rows_of[entry.request.request_id] += 1
+    return batch + set_aside[: max_rows - len(batch)]
+
+
+_Place = tuple[tuple[bool, float], int, Entry]
+"""An entry's rank, its number in the order of arrival, and the entry."""
+
+
+def _turn(served: Mapping[str, int], caller: str, waiting: Sequence[_Place]) -> tuple[bool, int, object, str]:
+    """Sorts callers; the last of those who wait is the first to go."""
+    rank, number, entry = waiting[-1]
+    return (not entry.is_encoded, served[caller], (rank, number), caller)
+
+
+def _pop(waiting: list[_Place], key: Hashable, *, is_first: bool) -> Entry | None:
     while waiting:
         entry = waiting.pop()[2]
         if is_first or entry.key == key:

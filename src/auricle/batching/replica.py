@@ -1,7 +1,8 @@
 """One engine process as seen from asyncio.
 
 A batch is written to the process at once, about 3 ms for eight full windows, and its answers come back row by row.
-Batches are decoded in the order in which they were sent. All methods belong to one event loop.
+Batches are decoded in the order in which they were sent, unless the one that runs gives way to those that come
+meanwhile (``ModelInfo.gives_way``). All methods belong to one event loop.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ AnswerRow = Callable[[int, Decoding, float], None]
 
 
 class BatchNotStarted(Exception):
-    """The process ended before it came to this batch, which is thus not the reason."""
+    """The process ended while it did not work on this batch, which is thus not the reason."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -47,7 +48,7 @@ class _Pending:
     left: int
     answer: AnswerRow
     done: asyncio.Future[float]
-    is_started: bool = False
+    is_running: bool = False
 
 
 class Replica:
@@ -178,8 +179,9 @@ class Replica:
                 self._ready.set_result(info)
             case StartFailed(error=error) if self._ready and not self._ready.done():
                 self._ready.set_exception(error)
-            case BatchStarted(batch_id=batch_id) if batch_id in self._pending:
-                self._pending[batch_id].is_started = True
+            case BatchStarted(batch_id=batch_id):
+                for key, pending in self._pending.items():
+                    pending.is_running = key == batch_id
             case RowDone(batch_id=batch_id) if batch_id in self._pending:
                 pending = self._pending[batch_id]
                 pending.left -= 1
@@ -199,7 +201,7 @@ class Replica:
             self._ready.set_exception(error)
         for pending in self._pending.values():
             if not pending.done.done():
-                pending.done.set_exception(error if pending.is_started else BatchNotStarted())
+                pending.done.set_exception(error if pending.is_running else BatchNotStarted())
 
     async def _read_stderr(self, process: Process) -> None:
         assert process.stderr is not None

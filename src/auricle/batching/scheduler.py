@@ -3,12 +3,14 @@
 No timer: a batch is what gathered while the engine worked. It is made at the last moment, when the scheduler has its
 turn on the device. On a GPU one batch is sent ahead while another runs, but only a full one, and only where batches are
 short: a partial batch keeps gathering, and behind a long one the transfer (about 0.5 ms a row) would gain nothing,
-while an urgent row could not overtake any more. On a CPU it never gains anything.
+while an urgent row could not overtake any more. On a CPU it never gains anything; but there an engine may pause in a
+batch, and one that should go before it is sent at once.
 """
 
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -18,10 +20,10 @@ from auricle.batching.device import Device, Devices, Seat
 from auricle.batching.engine_slot import EngineSlot, StartEngine, unloading
 from auricle.batching.metrics import Metrics
 from auricle.batching.pace import Pace
-from auricle.batching.queue import SHORT_S, Entry, Queue
+from auricle.batching.queue import Entry, Queue
 from auricle.engines.base import batch_key
 from auricle.errors import AuricleError, EngineFailed, ModelLoading
-from auricle.types import Answer, ModelInfo, Priority, RequestInfo, Row
+from auricle.types import Answer, ModelInfo, RequestInfo, Row
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +85,9 @@ class Scheduler:
         )
         self._seat: Seat | None = None
         self._requests = 0
-        self._batches: set[asyncio.Task[None]] = set()
+        self._batches: dict[asyncio.Task[None], list[Entry]] = {}
+        self._sent_keys: deque[str] = deque()
+        """Of the windows that the engine can be taken to hold."""
         self._is_due = False
         self._is_draining = False
         self._is_closed = False
@@ -139,9 +143,10 @@ class Scheduler:
             enqueued_at=self._clock(),
             key=batch_key(row, self.info),
             future=future,
+            is_encoded=row.key in self._sent_keys,
         )
         self._queue.push(entry)
-        if _is_short(entry):
+        if entry.is_prompt:
             self._pace.note_short(entry.enqueued_at)
         self._idle.clear()
         self._ask_for_turn()
@@ -191,48 +196,56 @@ class Scheduler:
         elif not self._is_due:
             # In the next turn of the loop, so that all rows that come in this one can share a batch.
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._send_ahead)
+            asyncio.get_running_loop().call_soon(self._send_beside)
 
     def _take_turn(self) -> None:
-        if self._send(only_full=False):
-            self._send_ahead()
+        if self._send():
+            self._send_beside()
         elif self._seat is not None:
             self._seat.end()
 
-    def _send_ahead(self) -> None:
-        """Let a full batch wait in the engine's process, unless another model wants the device."""
+    def _send_beside(self) -> None:
+        """Beside a batch that runs, send one that goes before it, or a full one that follows it at once.
+
+        Neither while another model wants the device, whose turn would come later by it.
+        """
         self._is_due = False
-        if (
-            len(self._batches) == 1
-            and self.info.device != "cpu"
-            and self._pace.batch_s < _SEND_AHEAD_BELOW_S
-            and not self._device.is_wanted
-        ):
+        if len(self._batches) != 1 or self._device.is_wanted:
+            return
+        if self.info.device == "cpu":
+            if self.info.gives_way != "never":
+                (running,) = self._batches.values()
+                self._send(running=running)
+        elif self._pace.batch_s < _SEND_AHEAD_BELOW_S:
             self._send(only_full=True)
 
-    def _send(self, *, only_full: bool) -> bool:
+    def _send(self, *, only_full: bool = False, running: Sequence[Entry] = ()) -> bool:
         now = self._clock()
         max_rows = self._slot.max_rows
         entries = self._queue.take(
             now,
             max_rows,
             only_full=only_full,
-            max_long_rows=self._pace.max_long_rows(now, max_rows, self.info),
+            max_long_rows=self._pace.max_long_rows(now, max_rows, self.info, must_share=self._device.is_wanted),
+            running=running,
         )
         if not entries:
             return False
         task = asyncio.create_task(self._run_batch(entries))
-        self._batches.add(task)
+        self._batches[task] = entries
+        self._sent_keys.extend(entry.row.key for entry in entries)
+        while len(self._sent_keys) > max_rows:
+            self._sent_keys.popleft()
         task.add_done_callback(self._end_batch)
         return True
 
     def _end_batch(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
+        self._batches.pop(task)
         self._note_idle()
         if self._seat is None or self._is_closed:
             return
         if self._batches:
-            self._send_ahead()
+            self._send_beside()
             return
         self._seat.end(linger_s=min(_LINGER * self._pace.batch_s, _MAX_LINGER_S))
         self._seat.ask()
@@ -250,11 +263,3 @@ class Scheduler:
     def _note_batch(self, entries: Sequence[Entry], seconds: float) -> None:
         is_whole = entries[0].row.options.task != "detect_language"
         self._pace.add_batch(len(entries), seconds, is_whole=is_whole)
-
-
-def _is_short(entry: Entry) -> bool:
-    """Whether all of the request is short, not only what is left of it, and somebody waits for it."""
-    request = entry.request
-    audio_s = entry.remaining_s if request.audio_s is None else request.audio_s
-    is_short = audio_s <= SHORT_S or request.priority is Priority.REALTIME
-    return is_short and request.priority is not Priority.BATCH

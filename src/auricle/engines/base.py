@@ -1,6 +1,6 @@
 """The protocol that every engine fulfils, and what it is started with."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,8 +25,20 @@ class EngineConfig:
     """CPU threads; 0 takes all cores."""
     max_batch: int = 0
     """Rows of a batch; 0 takes what suits the device."""
+    cache_dir: Path | None = None
+    """Folder for what an engine keeps on disk from one start to the next; None keeps nothing."""
+    cache_bytes: int = 0
+    """Most bytes of that folder."""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     """What only one engine knows; see its module."""
+
+
+Pause = Callable[[], None]
+"""Called by an engine where it can wait: other rows may be decoded before it returns, by the same engine."""
+
+
+def go_on() -> None:
+    """A pause without a break."""
 
 
 class Engine(Protocol):
@@ -40,9 +52,10 @@ class Engine(Protocol):
         """What the model is and can do."""
         ...
 
-    def decode(self, rows: Sequence[Row]) -> list[Decoding]:
+    def decode(self, rows: Sequence[Row], pause: Pause = go_on) -> list[Decoding]:
         """Answers in the order of ``rows``, all of which have the same ``batch_key``.
 
+        ``pause`` is called where ``info.gives_way`` says; what it raises must come out.
         Raises EngineOutOfMemory where fewer rows could succeed, any other exception where they could not.
         """
         ...

@@ -19,8 +19,9 @@ import ctranslate2  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.engines.base import EngineConfig
+from auricle.engines.base import EngineConfig, Pause, go_on
 from auricle.engines.ct2_format import count_layers, read_variables
+from auricle.engines.folder_format import CONVERT_HINT, format_of
 from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
@@ -64,8 +65,15 @@ def choose_compute_type(device: str) -> tuple[str, str]:
 def load(config: EngineConfig) -> "CT2Engine":
     """Load the model of ``config``.
 
-    Raises InvalidOption for a compute type that the device lacks, EngineOutOfMemory and EngineFailed otherwise.
+    Raises InvalidOption for a compute type that the device lacks and for a model in another form, EngineOutOfMemory and
+    EngineFailed otherwise.
     """
+    if format_of(config.model_path) == "hf":
+        raise InvalidOption(
+            f"engine 'ct2' cannot read {config.model_name}, which is in Hugging Face form; run it with "
+            f"`--engine openvino`, or convert it: {CONVERT_HINT}",
+            param="engine",
+        )
     device = choose_device(config.device)
     compute_type = config.compute_type
     if compute_type == "auto":
@@ -113,12 +121,14 @@ class CT2Engine:
             can_translate=multilingual and decoder_layers * 2 > encoder_layers,
             max_batch=config.max_batch or _BATCH[device],
             batch_by=("options", "prompt_length"),
+            gives_way="never" if device == "cuda" else "between_rows",
             details={"ctranslate2": ctranslate2.__version__, "encoder_layers": str(encoder_layers)},
         )
 
-    def decode(self, rows: Sequence[Row]) -> list[Decoding]:
+    def decode(self, rows: Sequence[Row], pause: Pause = go_on) -> list[Decoding]:
         try:
-            encodings = self._encode(rows)
+            encodings = self._encode(rows, pause)
+            pause()
             if rows[0].options.task == "detect_language":
                 return self._detect_language(encodings)
             return self._generate(rows, encodings)
@@ -131,19 +141,22 @@ class CT2Engine:
         self._encodings.clear()
         self._model.unload_model()
 
-    def _encode(self, rows: Sequence[Row]) -> list[Encoding]:
-        missing = {row.key: row for row in rows if row.key not in self._encodings}
-        fresh: dict[str, Encoding] = {}
+    def _encode(self, rows: Sequence[Row], pause: Pause) -> list[Encoding]:
+        # Held here too: while this batch pauses, others may push them out.
+        known = {row.key: self._encodings[row.key] for row in rows if row.key in self._encodings}
+        missing = {row.key: row for row in rows if row.key not in known}
         # On a CPU a batch is no faster than its rows, and needs more memory.
         step = len(missing) if self._device == "cuda" else 1
         todo = list(missing.values())
         for first in range(0, len(todo), max(step, 1)):
+            if first:
+                pause()
             part = todo[first : first + step]
             features = _pad_features(part)
             encoded = self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=True)
             array = _to_numpy(encoded)
-            fresh |= {row.key: array[index : index + 1] for index, row in enumerate(part)}
-        answer = [fresh[row.key] if row.key in fresh else self._encodings[row.key] for row in rows]
+            known |= {row.key: array[index : index + 1] for index, row in enumerate(part)}
+        answer = [known[row.key] for row in rows]
         for row, encoding in zip(rows, answer, strict=True):
             self._remember(row.key, encoding)
         return answer

@@ -12,6 +12,7 @@ five seconds one segment; features without any variation are silence. Faults are
 ``raise_on_key``     raises RuntimeError for such a batch
 ``oom_above``        raises EngineOutOfMemory for batches of more rows than this
 ``batch_by``         what the rows of a batch must share, comma-separated; nothing by default
+``gives_way``        ``between_rows`` lets other batches go first before each row
 """
 
 import os
@@ -20,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from auricle.engines.base import EngineConfig
+from auricle.engines.base import EngineConfig, Pause, go_on
 from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.types import Decoding, Features, ModelInfo, Row
 from auricle.units import FRAME_RATE, TIMESTAMP_S
@@ -32,7 +33,7 @@ VOCABULARY = (264, 1702, 6810, 6067, 1791, 3407, 5677, 21379, 293, 633, 1359, 52
 _LANGUAGES = (("en", 0.94), ("de", 0.03), ("fr", 0.02), ("es", 0.01))
 _SEGMENT_S = 5
 _FAULTS = frozenset(("fail_load", "crash_on_batch", "crash_on_key", "last_words", "raise_on_key", "oom_above"))
-_OPTIONS = _FAULTS | {"step_delay_s", "load_delay_s", "batch_by"}
+_OPTIONS = _FAULTS | {"step_delay_s", "load_delay_s", "batch_by", "gives_way"}
 
 
 class FakeEngine:
@@ -55,6 +56,7 @@ class FakeEngine:
             can_translate=True,
             max_batch=config.max_batch or 8,
             batch_by=tuple(batch_by.split(",")) if batch_by else (),
+            gives_way="between_rows" if config.options.get("gives_way") == "between_rows" else "never",
             languages=tuple(code for code, _ in _LANGUAGES),
         )
 
@@ -63,9 +65,13 @@ class FakeEngine:
         """80 mels, four languages, batches of 8."""
         return self._info
 
-    def decode(self, rows: Sequence[Row]) -> list[Decoding]:
+    def decode(self, rows: Sequence[Row], pause: Pause = go_on) -> list[Decoding]:
         """Answer ``rows``, or fail in the way that the options ask for."""
         self._batches += 1
+        for _ in rows:
+            if self._info.gives_way == "between_rows":
+                pause()
+            time.sleep(float(self._options.get("step_delay_s", "0")))
         self._misbehave(rows)
         return [_answer(row) for row in rows]
 
@@ -74,7 +80,6 @@ class FakeEngine:
 
     def _misbehave(self, rows: Sequence[Row]) -> None:
         options = self._options
-        time.sleep(float(options.get("step_delay_s", "0")) * len(rows))
         if self._batches == int(options.get("crash_on_batch", "0")) or _holds(rows, options.get("crash_on_key")):
             os.write(2, options.get("last_words", "").encode())
             os._exit(70)

@@ -40,7 +40,7 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStarted:
-    """The engine has begun with the batch: if the process dies now, this batch may be why."""
+    """The engine works on this batch from now on, or again: if the process dies now, this batch may be why."""
 
     batch_id: int
 

@@ -2,7 +2,7 @@
 
 It speaks the messages of ``engines.wire`` over its standard input and output, and ends by itself when its input does:
 however the parent dies, no engine stays behind. The engine runs in the main thread, always the same one, while a
-second thread reads, so that the next batch is already here when one ends.
+second thread reads, so that the next batch is already here when one ends, or goes before it where the engine can pause.
 """
 
 import os
@@ -14,9 +14,9 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from io import RawIOBase
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
-from auricle.engines.base import Engine, EngineConfig
+from auricle.engines.base import Engine, EngineConfig, Pause, go_on
 from auricle.engines.heap import keep_freed_memory
 from auricle.engines.registry import load_engine
 from auricle.engines.wire import (
@@ -33,16 +33,19 @@ from auricle.errors import AuricleError, EngineFailed, EngineOutOfMemory
 
 _NICE = 5
 _END_GRACE_S = 0.5
+_HEAD_START_S = 0.25
+_LINGER_S = 0.01
+"""Whoever got an answer often asks for the next row at once (language, then text)."""
 
 Send = Callable[[object], None]
 
 
-def serve(receive: Callable[[], object], send: Send) -> int:
-    """Load the engine that the first message describes, then decode batches until ``receive`` gives None.
+def serve(inbox: "SimpleQueue[object]", send: Send) -> int:
+    """Load the engine that the first message describes, then decode batches until None comes.
 
     Returns the exit status. An engine that raised is not used again.
     """
-    config = receive()
+    config = inbox.get()
     if not isinstance(config, EngineConfig):
         return 0 if config is None else 2
     try:
@@ -57,22 +60,66 @@ def serve(receive: Callable[[], object], send: Send) -> int:
         os.nice(_NICE)
     send(Ready(info=info))
     try:
-        while isinstance(batch := receive(), Batch):
-            if not _decode(engine, batch, send):
+        while isinstance(batch := inbox.get(), Batch):
+            if not _decode(engine, batch, send, _GiveWay(engine, batch, inbox, send)):
                 return 1
     finally:
         engine.close()
     return 0
 
 
-def _decode(engine: Engine, batch: Batch, send: Send) -> bool:
+class _EngineUnusableError(Exception):
+    """A batch that went first has failed; its own message has said so."""
+
+
+class _GiveWay:
+    """A batch's pauses: those that have come meanwhile go first.
+
+    They get no more time than the batch itself has had, and ``_HEAD_START_S``, so that it gets on whatever comes.
+    """
+
+    def __init__(self, engine: Engine, batch: Batch, inbox: "SimpleQueue[object]", send: Send) -> None:
+        self._engine = engine
+        self._batch = batch
+        self._inbox = inbox
+        self._send = send
+        self._began = time.monotonic()
+        self.seconds = 0.0
+        """Taken by others."""
+
+    def __call__(self) -> None:
+        own_s = time.monotonic() - self._began - self.seconds
+        has_waited = False
+        while self.seconds < own_s + _HEAD_START_S and (other := self._next(linger=has_waited)) is not None:
+            began = time.monotonic()
+            if not _decode(self._engine, other, self._send, go_on):
+                raise _EngineUnusableError
+            self.seconds += time.monotonic() - began
+            has_waited = True
+        if has_waited:
+            self._send(BatchStarted(batch_id=self._batch.id))
+
+    def _next(self, *, linger: bool) -> Batch | None:
+        try:
+            message = self._inbox.get(timeout=_LINGER_S) if linger else self._inbox.get_nowait()
+        except Empty:
+            return None
+        if isinstance(message, Batch):
+            return message
+        self._inbox.put(message)
+        return None
+
+
+def _decode(engine: Engine, batch: Batch, send: Send, pause: Pause) -> bool:
     """Answer one batch; False when the engine must not be used again."""
     send(BatchStarted(batch_id=batch.id))
     began = time.monotonic()
     try:
-        decodings = engine.decode(batch.rows)
+        decodings = engine.decode(batch.rows, pause)
         if len(decodings) != len(batch.rows):
             raise EngineFailed(f"the engine answered {len(decodings)} of {len(batch.rows)} rows")
+    except _EngineUnusableError:
+        return False
     except Exception as error:  # noqa: BLE001 - the parent decides what an error means
         failure = _translate(error, "the engine raised")
         if isinstance(failure, EngineOutOfMemory):
@@ -81,7 +128,7 @@ def _decode(engine: Engine, batch: Batch, send: Send) -> bool:
         traceback.print_exc()
         send(BatchFailed(batch_id=batch.id, error=failure))
         return False
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - began - (pause.seconds if isinstance(pause, _GiveWay) else 0.0)
     for index, decoding in enumerate(decodings):
         send(RowDone(batch_id=batch.id, index=index, decoding=decoding, seconds=seconds))
     return True
@@ -132,7 +179,7 @@ def main() -> int:
     inbox: SimpleQueue[object] = SimpleQueue()
     threading.Thread(target=_read_inbox, args=(incoming, inbox), daemon=True).start()
     try:
-        return serve(inbox.get, partial(write_message, outgoing))
+        return serve(inbox, partial(write_message, outgoing))
     except BrokenPipeError:
         return 0
 

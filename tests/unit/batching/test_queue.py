@@ -19,17 +19,22 @@ def entry(
     caller: str = "c",
     priority: Priority = Priority.INTERACTIVE,
     remaining_s: float = 10.0,
+    audio_s: float | None = None,
     at: float = 0.0,
     key: str = "k",
     deadline: float | None = None,
+    is_encoded: bool = False,
 ) -> Entry:
     return Entry(
         row=Row(key=request_id, features=FEATURES, prompt=(), options=DecodingOptions()),
-        request=RequestInfo(request_id=request_id, caller=caller, priority=priority, deadline=deadline),
+        request=RequestInfo(
+            request_id=request_id, caller=caller, priority=priority, deadline=deadline, audio_s=audio_s
+        ),
         remaining_s=remaining_s,
         enqueued_at=at,
         key=key,
         future=Future[Answer](),
+        is_encoded=is_encoded,
     )
 
 
@@ -280,3 +285,45 @@ def test_nothing_starves_behind_a_stream_of_urgent_short_work():
         if requests(queue.take(float(now), 1)) == ["hour"]:
             return
     pytest.fail("the hour never got its turn")
+
+
+RUNNING_LONG = [entry("file", remaining_s=600.0)]
+RUNNING_SHORT = [entry("clip", remaining_s=5.0)]
+
+
+@pytest.mark.parametrize(
+    ("running", "comes", "goes_first"),
+    [
+        (RUNNING_LONG, entry("clip", remaining_s=5.0), True),
+        (RUNNING_LONG, entry("file 2", remaining_s=600.0), False),
+        (RUNNING_LONG, entry("last window of a file", remaining_s=5.0, audio_s=600.0), False),
+        (RUNNING_LONG, entry("file of another", caller="d", remaining_s=600.0), True),
+        ([*RUNNING_LONG, entry("x", caller="e")], entry("file of a third", caller="d", remaining_s=600.0), False),
+        (RUNNING_SHORT, entry("clip 2", remaining_s=5.0), False),
+        (RUNNING_SHORT, entry("clip of another", caller="d", remaining_s=5.0), True),
+        (RUNNING_SHORT, entry("speaker", priority=Priority.REALTIME), True),
+        (RUNNING_LONG, entry("archive", caller="d", priority=Priority.BATCH, remaining_s=5.0), False),
+    ],
+    ids=lambda value: value.request.request_id if isinstance(value, Entry) else "",
+)
+def test_a_batch_gives_way_to_what_is_urgent_or_short_or_of_another_caller(
+    running: list[Entry], comes: Entry, goes_first: bool
+):
+    queue = queue_of(comes)
+    assert queue.take(0.0, 4, running=running) == ([comes] if goes_first else [])
+    assert len(queue) == (0 if goes_first else 1)
+
+
+def test_only_those_go_first_that_should_and_the_others_wait():
+    queue = queue_of(entry("file", remaining_s=600.0), entry("clip", remaining_s=5.0))
+    assert requests(queue.take(0.0, 4, running=RUNNING_LONG)) == ["clip"]
+    assert requests(queue.take(0.0, 4)) == ["file"]
+
+
+def test_a_window_that_was_just_encoded_goes_before_those_of_others_that_were_not():
+    queue = queue_of(
+        *(entry(f"new {number}", caller=f"caller {number}") for number in range(3)),
+        entry("encoded", caller="x", at=1.0, is_encoded=True),
+        entry("urgent", caller="y", priority=Priority.REALTIME),
+    )
+    assert [requests(batch) for batch in take_all(queue, 1)][:2] == [["urgent"], ["encoded"]]

@@ -47,7 +47,7 @@ async def start(replicas: list[Replica], **options: str) -> Replica:
 async def begin(replica: Replica) -> None:
     """Wait until the engine works on what was sent last."""
     await asyncio.sleep(0)
-    while not all(pending.is_started for pending in replica._pending.values()):  # noqa: ASYNC110
+    while not all(pending.is_running for pending in replica._pending.values()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from auricle.server.memory import memory_percent
+from auricle.pipeline.memory import memory_percent
 
 
 def container(folder: Path, *, limit: str, used: int, inactive_file: int) -> Path:
