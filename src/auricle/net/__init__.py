@@ -1,0 +1,1 @@
+"""HTTP to addresses that strangers name: nothing inside the own network is reached."""
