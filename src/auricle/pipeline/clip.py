@@ -41,6 +41,8 @@ class WindowDone:
     start: int
     end: int
     segments: tuple[Segment, ...] = ()
+    history: tuple[int, ...] = ()
+    """Tokens that condition the window after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,11 +61,18 @@ class ClipDecoder:
     _features: dict[int, Features] = field(default_factory=dict[int, Features])
     """Features of windows whose language was detected, by start, until they are decoded."""
 
-    async def run(self, next_window: NextWindow, language: str | None) -> AsyncGenerator[WindowDone, None]:
-        """The windows of a clip in order; each begins where the text of the one before ended."""
+    async def run(
+        self, next_window: NextWindow, language: str | None, *, after: WindowDone | None = None
+    ) -> AsyncGenerator[WindowDone, None]:
+        """The windows of a clip in order; each begins where the text of the one before ended.
+
+        Where the clip is the whole file, it can go on ``after`` the last window of an earlier run.
+        """
         multilingual = self.recognizer.info.is_multilingual
-        prompter = Prompter(self.tokenizer, self.options, multilingual=multilingual)
-        position = 0
+        prompter = Prompter(
+            self.tokenizer, self.options, multilingual=multilingual, history=after.history if after else None
+        )
+        position = after.end if after else 0
         while (window := await next_window(position)) is not None:
             if self.options.language_per_window and self.options.language is None and multilingual:
                 language, _ = await self.detect_language([window])
@@ -77,6 +86,7 @@ class ClipDecoder:
                 start=window.start,
                 end=window.to_file(split.advance, is_end=True),
                 segments=tuple(self._segments(split.pieces, decoding, window, language)),
+                history=prompter.history,
             )
 
     async def detect_language(self, windows: Sequence[Window]) -> tuple[str, float]:

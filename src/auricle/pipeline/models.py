@@ -49,6 +49,9 @@ class ModelSummary:
     """Transcriptions that use it now."""
     memory_bytes: int
     """Of its engine's process; 0 where it is not loaded."""
+    engine: str | None
+    """That runs it; None where it is not loaded."""
+    compute_type: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,12 @@ class Models:
         """Where the model is that a request calls ``name``, after a download if need be; errors as of ``lease``."""
         return await self._find(name, Origin.CLIENT)
 
+    async def check(self, name: str | None = None) -> None:
+        """Raises ModelNotFound for what a request can never have by that name; nothing is downloaded."""
+        target, origin = self._target(name, Origin.CLIENT)
+        if await self._on_disk(target, origin) is None and self._library.offline:
+            await asyncio.to_thread(self._library.pull, target, lambda done, total: None)
+
     async def load(self, name: str | None = None) -> Model:
         """Load the model that the operator calls ``name`` (``default`` and None: the default one); see ``lease``."""
         folder = await self._find(None if name == DEFAULT else name, Origin.OPERATOR)
@@ -156,6 +165,10 @@ class Models:
                 raise ModelInUse(f"model {name[:100]!r} is in use; remove it later", param="model")
             await self._shelf.unload(folder.path)
         return await asyncio.to_thread(self._library.remove, target)
+
+    def stands_for(self, name: str | None) -> str:
+        """What requests mean by ``name``; names of one model give the same. None, ``default``: the default model."""
+        return self._target(None if name == DEFAULT else name, Origin.CLIENT)[0]
 
     def loaded(self) -> list[Model]:
         """Models that are in memory."""
@@ -270,16 +283,19 @@ class Models:
         target, _ = self._target(name, Origin.CLIENT)
         folder = self._folders.get(target)
         path = on_disk.get(target) or (folder.path if folder is not None else Path(target))
+        model = self._shelf.loaded().get(path)
         return ModelSummary(
             id=name,
             owned_by="auricle",
             created=self._created,
             is_default=name == _public_name(self._default()),
             is_downloaded=path in on_disk.values() or (folder is not None and folder.is_local),
-            is_loaded=path in self._shelf.loaded(),
+            is_loaded=model is not None,
             is_pinned=self._shelf.is_pinned(path),
             requests=self._shelf.leases(path),
             memory_bytes=self._shelf.bytes_of(path),
+            engine=model.info.engine if model is not None else None,
+            compute_type=model.info.compute_type if model is not None else None,
         )
 
 

@@ -14,7 +14,14 @@ class Prompter:
     window of a clip, or as long as the earlier text that follows it leaves room.
     """
 
-    def __init__(self, tokenizer: Tokenizer, options: TranscribeOptions, *, multilingual: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        options: TranscribeOptions,
+        *,
+        multilingual: bool,
+        history: Sequence[int] | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._options = options
         self._multilingual = multilingual
@@ -23,6 +30,13 @@ class Prompter:
         prompt = (options.prompt or "").strip()
         self._history = tokenizer.encode(f" {prompt}") if prompt else []
         self._given = list(self._history)
+        if history is not None:
+            self._history = list(history)
+
+    @property
+    def history(self) -> tuple[int, ...]:
+        """What conditions the next window; a Prompter that is made with it goes on from here."""
+        return tuple(self._history)
 
     def build(self, language: str | None) -> tuple[int, ...]:
         """All tokens before the text of the next window."""

@@ -63,25 +63,28 @@ class RollingAudio:
 
         Samples more than ``margin`` before ``position`` are forgotten.
         """
-        await self._fill(position + count + margin)
+        await self._fill(position - margin, position + count + margin)
         self._forget(position - margin)
         first = position - self._start
         last = min(first + count, len(self._kept))
         before = self._kept[max(0, first - margin) : first]
         return before, self._kept[first:last], self._kept[last : last + margin]
 
-    async def _fill(self, end: int) -> None:
+    async def _fill(self, start: int, end: int) -> None:
         parts = [self._kept]
         have = self._start + len(self._kept)
         while have < end and not self._ended:
             block = await anext(self._blocks, None)
             if block is None:
                 self._ended = True
+                break
+            have += len(block)
+            if have <= start:
+                # Far before what is asked for: a run that goes on in the middle of a file does not keep its beginning.
+                parts, self._start = [_EMPTY], have
             else:
                 parts.append(block)
-                have += len(block)
-        if len(parts) > 1:
-            self._kept = np.concatenate(parts)
+        self._kept = np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _forget(self, position: int) -> None:
         surplus = position - self._start

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO
@@ -10,7 +10,8 @@ from typing import BinaryIO
 from auricle.audio.decode import decode_audio
 from auricle.errors import UnsupportedOption
 from auricle.pipeline.assemble import Assembler
-from auricle.pipeline.clip import ClipDecoder, WindowDone
+from auricle.pipeline.checkpoint import FROM_THE_START, Checkpoint, ClipResult
+from auricle.pipeline.clip import ClipDecoder
 from auricle.pipeline.meter import Meter
 from auricle.pipeline.models import Models
 from auricle.pipeline.ordered import map_in_order
@@ -31,13 +32,6 @@ Blocks = AsyncGenerator[Samples, None]
 Source = Path | BinaryIO
 Report = Callable[[str, Transcript], None]
 """Takes the name under which the model is loaded, and the transcript."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ClipResult:
-    pieces: tuple[Span, ...]
-    windows: tuple[WindowDone, ...]
-    language: tuple[str | None, float | None]
 
 
 class Transcriber:
@@ -66,9 +60,15 @@ class Transcriber:
         raise AssertionError("a stream ends with its transcript")
 
     async def stream(
-        self, source: Source, options: TranscribeOptions, *, model: str | None, request: RequestInfo
+        self,
+        source: Source,
+        options: TranscribeOptions,
+        *,
+        model: str | None,
+        request: RequestInfo,
+        checkpoint: Checkpoint = FROM_THE_START,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
-        """Parts in file order as they are done, the whole Transcript last.
+        """Parts in file order as they are done, the whole Transcript last; those of the ``checkpoint`` at once.
 
         Raises InputError for audio or options that cannot be used, NotFound for a model that cannot be had, Busy
         where the queue is full or the deadline has passed, EngineError where the network cannot be run.
@@ -78,13 +78,22 @@ class Transcriber:
             request.on_start()
         async with (
             self._models.lease(model) as loaded,
-            aclosing(self._stream(source, options, loaded, request, started)) as parts,
+            aclosing(
+                self._stream(source, options, loaded, request=request, checkpoint=checkpoint, started=started)
+            ) as parts,
         ):
             async for part in parts:
                 yield part
 
     async def _stream(
-        self, source: Source, options: TranscribeOptions, loaded: Model, request: RequestInfo, started: float
+        self,
+        source: Source,
+        options: TranscribeOptions,
+        loaded: Model,
+        *,
+        request: RequestInfo,
+        checkpoint: Checkpoint,
+        started: float,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         options, warnings = fit_options(options, loaded)
         meter = Meter(on_stage=request.on_stage)
@@ -103,7 +112,8 @@ class Transcriber:
         language: tuple[str | None, float | None] = (options.language, None)
         with loaded.recognizer.admit(request):
             blocks = read_blocks(decode_audio(source, max_audio_s=self._max_audio_s), meter)
-            results = self._sequential(decoder, blocks) if options.sequential else self._packed(decoder, blocks)
+            run = self._sequential if options.sequential else self._packed
+            results = run(decoder, blocks, checkpoint)
             async with aclosing(blocks), aclosing(results):
                 async for result in results:
                     language = result.language
@@ -123,12 +133,14 @@ class Transcriber:
             self._report(loaded.name, transcript)
         yield transcript
 
-    async def _packed(self, decoder: ClipDecoder, blocks: Blocks) -> AsyncGenerator[_ClipResult, None]:
+    async def _packed(
+        self, decoder: ClipDecoder, blocks: Blocks, checkpoint: Checkpoint
+    ) -> AsyncGenerator[ClipResult, None]:
         """Speech packed into clips, decoded side by side."""
         clips = _read_clips(blocks, Clipper(decoder.options.vad_options), decoder.meter)
-        language: tuple[str | None, float | None] = (decoder.options.language, None)
+        language = checkpoint.language or (decoder.options.language, None)
         voters: list[Clip] = []
-        if _must_detect(decoder):
+        if _must_detect(decoder) and not checkpoint.done:
             async for clip in clips:
                 voters.append(clip)
                 if len(voters) == _VOTERS:
@@ -136,12 +148,18 @@ class Transcriber:
             if voters:
                 language = await decoder.detect_language([_first_window(clip) for clip in voters])
 
-        async def decode(clip: Clip) -> _ClipResult:
+        async def decode(clip: Clip) -> ClipResult:
+            done = checkpoint.done.get(clip.index)
+            if done is not None and done.pieces == clip.pieces:
+                return done
+
             async def next_window(position: int) -> Window | None:
                 return cut_window(clip, position) if position < len(clip.samples) else None
 
             windows = tuple([window async for window in decoder.run(next_window, language[0])])
-            return _ClipResult(pieces=clip.pieces, windows=windows, language=language)
+            result = ClipResult(pieces=clip.pieces, windows=windows, language=language)
+            checkpoint.save(clip.index, result)
+            return result
 
         async with aclosing(clips):
             results = map_in_order(_chain(voters, clips), decode, limit=self._max_windows_in_flight)
@@ -149,21 +167,31 @@ class Transcriber:
                 async for result in results:
                     yield result
 
-    async def _sequential(self, decoder: ClipDecoder, blocks: Blocks) -> AsyncGenerator[_ClipResult, None]:
+    async def _sequential(
+        self, decoder: ClipDecoder, blocks: Blocks, checkpoint: Checkpoint
+    ) -> AsyncGenerator[ClipResult, None]:
         """The whole file as one clip, window after window, as openai/whisper does."""
         audio = RollingAudio(blocks)
-        language: tuple[str | None, float | None] = (decoder.options.language, None)
+        language = checkpoint.language or (decoder.options.language, None)
+        done = checkpoint.from_the_start()
 
         async def next_window(position: int) -> Window | None:
             before, samples, after = await audio.read(position, N_SAMPLES, _MARGIN)
             return plain_window(samples, start=position, before=before, after=after) if len(samples) else None
 
-        if _must_detect(decoder) and (first := await next_window(0)) is not None:
+        for result in done:
+            yield result
+        if _must_detect(decoder) and not done and (first := await next_window(0)) is not None:
             language = await decoder.detect_language([first])
-        async with aclosing(decoder.run(next_window, language[0])) as windows:
+        last = done[-1].windows[-1] if done else None
+        async with aclosing(decoder.run(next_window, language[0], after=last)) as windows:
+            number = len(done)
             async for window in windows:
                 pieces = (Span(start=window.start, end=window.end),)
-                yield _ClipResult(pieces=pieces, windows=(window,), language=language)
+                result = ClipResult(pieces=pieces, windows=(window,), language=language)
+                checkpoint.save(number, result)
+                number += 1
+                yield result
 
 
 def fit_options(options: TranscribeOptions, model: Model) -> tuple[TranscribeOptions, list[str]]:

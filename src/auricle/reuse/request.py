@@ -28,6 +28,8 @@ class Reuse:
     policy: Policy = "share"
     scope: str = ""
     """Results are shared within a scope only."""
+    lingers: bool = True
+    """Whether a run goes on for a while when all have left it, for one that tries again."""
     keep: Callable[[], Callable[[], None]] = _keep_nothing
     """Keeps the source from going away until what it returns is called: a run may outlast the request."""
     report: Callable[[Outcome], None] = _tell_nobody

@@ -11,6 +11,8 @@ from auricle.types import ClipDone, Transcript
 
 logger = logging.getLogger("auricle.reuse")
 
+_SHORT_GRACE_S = 1.0
+"""About as long as a batch."""
 _GRACE_SHARE = 0.1
 
 Item = Outcome | ClipDone | Transcript
@@ -20,9 +22,9 @@ Item = Outcome | ClipDone | Transcript
 class SharedRun:
     """Collects the items of a run; everyone who joins gets all of them, from the first on.
 
-    Abandoned by all, it goes on for ``grace_s``, so that a client that tries again finds it, but for no longer than a
-    tenth of what it has run already: a short run is soon done again, and who leaves must not cost the others much.
-    Once the transcript is there, nothing stops what follows.
+    Abandoned by all, it goes on for ``grace_s``, so that a client that tries again finds it, but for no longer than it
+    has run already, nor more than a second and a tenth of that: a short run is soon done again, and who leaves must not
+    cost the others much. Once the transcript is there, nothing stops what follows.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class SharedRun:
             self._waiters -= 1
             if not self._waiters and not self.is_complete and not self._task.done():
                 ran_s = self._loop.time() - self._started
-                self._end_timer = self._loop.call_later(min(self._grace_s, _GRACE_SHARE * ran_s), self._cancel)
+                self._end_timer = self._loop.call_later(min(self._grace_s, ran_s, max(_SHORT_GRACE_S, _GRACE_SHARE * ran_s)), self._cancel)
 
     async def items(self, deadline: float | None) -> AsyncGenerator[Item, None]:
         """All items; the Transcript is the last. Raises what the run raises.

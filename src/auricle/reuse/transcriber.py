@@ -9,6 +9,7 @@ from typing import Any
 from auricle.audio.fetch import file_sha256
 from auricle.batching.metrics import Metrics
 from auricle.errors import Busy
+from auricle.pipeline.checkpoint import FROM_THE_START, Checkpoint
 from auricle.pipeline.transcriber import Source, Transcriber
 from auricle.reuse.key import result_key
 from auricle.reuse.request import Outcome, Reuse
@@ -90,6 +91,7 @@ class CachingTranscriber:
         model: str | None,
         request: RequestInfo,
         reuse: Reuse | None = None,
+        checkpoint: Checkpoint = FROM_THE_START,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         """Parts in file order as they are done, the whole Transcript last; a stored one comes segment by segment.
 
@@ -99,7 +101,7 @@ class CachingTranscriber:
         if reuse is None or reuse.policy == "private":
             if reuse is not None:
                 reuse.report("miss")
-            parts = self._transcriber.stream(source, options, model=model, request=request)
+            parts = self._transcriber.stream(source, options, model=model, request=request, checkpoint=checkpoint)
             async with aclosing(parts):
                 async for part in parts:
                     yield part
@@ -110,7 +112,7 @@ class CachingTranscriber:
         is_first = run is None
         was_complete = run is not None and run.is_complete
         if run is None:
-            run = self._start(key, source, options, model=model, request=request, reuse=reuse)
+            run = self._start(key, source, options, model=model, request=request, reuse=reuse, checkpoint=checkpoint)
         with run.joined():
             items = run.items(request.deadline)
             async with aclosing(items):
@@ -142,6 +144,7 @@ class CachingTranscriber:
         model: str | None,
         request: RequestInfo,
         reuse: Reuse,
+        checkpoint: Checkpoint,
     ) -> SharedRun:
         """A new run; those who ask for the same can join it, unless the request wants one for itself."""
         if self._is_closed:
@@ -156,8 +159,10 @@ class CachingTranscriber:
             if others:
                 self._works[key] = others
 
-        items = self._items(key, source, options, model=model, request=request, may_look=can_share)
-        run = SharedRun(items, grace_s=self._grace_s if can_share else 0.0, on_end=end)
+        items = self._items(
+            key, source, options, model=model, request=request, may_look=can_share, checkpoint=checkpoint
+        )
+        run = SharedRun(items, grace_s=self._grace_s if can_share and reuse.lingers else 0.0, on_end=end)
         self._runs.add(run)
         work = _Work(
             run=run,
@@ -178,6 +183,7 @@ class CachingTranscriber:
         model: str | None,
         request: RequestInfo,
         may_look: bool,
+        checkpoint: Checkpoint,
     ) -> AsyncGenerator[Item, None]:
         extras = {"words": options.word_timestamps, "logprobs": options.logprobs}
         # Looked up within the run: those who come meanwhile wait for the same answer.
@@ -189,7 +195,8 @@ class CachingTranscriber:
             yield stored
             return
         yield "miss"
-        parts = self._transcriber.stream(source, options, model=model, request=replace(request, deadline=None))
+        request = replace(request, deadline=None)
+        parts = self._transcriber.stream(source, options, model=model, request=request, checkpoint=checkpoint)
         async with aclosing(parts):
             async for part in parts:
                 yield part

@@ -17,6 +17,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BUSY_S = 5.0
 """How long a connection waits for others to finish writing."""
+_CONNECT_S = 10
+"""How long a database on the network may take to answer."""
 _MIGRATION_LOCK = 0x41555249
 """Any number that no other program locks in the same PostgreSQL database."""
 _PRAGMAS = (
@@ -37,12 +39,9 @@ def open_database(url: str) -> Engine:
     Several processes may open a fresh file at the same time. Raises StoreUnavailable where it cannot be opened, is
     damaged, or was written by a newer version of Auricle.
     """
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    # Errors must not carry parameters, which are what people said.
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S} if is_sqlite else {})
-    if is_sqlite:
-        event.listen(engine, "connect", _on_connect)
-        event.listen(engine, "begin", _on_begin)
+    with translate_errors():
+        engine = _connect(url)
+    is_sqlite = engine.dialect.name == "sqlite"
     try:
         with translate_errors():
             if is_sqlite:
@@ -57,6 +56,20 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def _connect(url: str) -> Engine:
+    place = make_url(url)
+    # Errors must not carry parameters, which are what people said.
+    if place.get_backend_name() == "sqlite":
+        engine = create_engine(place, hide_parameters=True, connect_args={"timeout": _BUSY_S})
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+        return engine
+    if place.drivername in {"postgres", "postgresql"}:
+        place = place.set(drivername="postgresql+psycopg")
+    # Connections that a restart of the database broke are found before they are used.
+    return create_engine(place, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_S})
+
+
 def writing(engine: Engine) -> Engine:
     """The same engine for transactions that write.
 
@@ -67,10 +80,10 @@ def writing(engine: Engine) -> Engine:
 
 @contextmanager
 def translate_errors() -> Generator[None]:
-    """Errors of the database come out as StoreUnavailable."""
+    """Errors of the database, and of a driver that is not installed, come out as StoreUnavailable."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
+    except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as exc:
         raise StoreUnavailable(str(getattr(exc, "orig", None) or exc)) from exc
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from auricle.batching.metrics import Metrics
 from auricle.errors import Busy, CorruptAudio, DeadlineExceeded
+from auricle.pipeline.checkpoint import Checkpoint
 from auricle.reuse.request import Outcome, Policy, Reuse
 from auricle.reuse.result_cache import ResultCache
 from auricle.reuse.transcriber import CachingTranscriber
@@ -41,7 +42,13 @@ class Script:
         self.changed = asyncio.Event()
 
     async def stream(
-        self, source: object, options: TranscribeOptions, *, model: str | None, request: RequestInfo
+        self,
+        source: object,
+        options: TranscribeOptions,
+        *,
+        model: str | None,
+        request: RequestInfo,
+        checkpoint: Checkpoint,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         self.runs.append(request)
         self.changed.set()
@@ -238,7 +245,7 @@ async def test_a_retry_finds_the_run_that_was_left(tmp_path: Path) -> None:
     await bench.transcriber.close()
 
 
-async def test_a_run_that_was_left_goes_on_no_longer_than_it_has_run(tmp_path: Path) -> None:
+async def test_a_run_that_was_left_goes_on_for_no_more_than_a_part_of_what_it_has_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path, grace_s=3600.0)
     first = bench.ask()
     await bench.script.between.wait()

@@ -1,0 +1,96 @@
+"""The engine of each model: as it was measured on this machine, measured now where that is asked for, or as expected.
+
+Decided once a model, so that the key of a kept result names the engine that made it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from auricle.audio.decode import decode_audio
+from auricle.audio.mel import log_mel
+from auricle.batching.calibration import Report, calibrate
+from auricle.engines.base import EngineConfig
+from auricle.engines.choice import Choice, candidates, choose, look_around
+from auricle.engines.speed import Table, load_table, save_table
+from auricle.pipeline.library import ModelFolder
+from auricle.types import Features, Samples
+from auricle.units import N_SAMPLES
+
+_log = logging.getLogger(__name__)
+
+_SPEECH = Path(__file__).parents[1] / "models" / "samples"
+
+
+class EngineChoices:
+    """What engine each model has, or will have. ``ask`` gives what the settings want for a model."""
+
+    def __init__(
+        self, ask: Callable[[ModelFolder], EngineConfig], *, beam_size: int, data_dir: Path, may_measure: bool
+    ) -> None:
+        self._ask = ask
+        self._beam_size = beam_size
+        self._data_dir = data_dir
+        self._may_measure = may_measure
+        self._made: dict[tuple[Path, int], Choice] = {}
+
+    def find(self, folder: ModelFolder) -> Choice | None:
+        """The choice for a model, or None where it has still to be measured. Errors are those of ``choose``."""
+        key = (folder.path, folder.size_bytes)
+        if key not in self._made:
+            asked = self._ask(folder)
+            here = look_around(folder.path)
+            table = load_table(asked, self._beam_size, self._data_dir)
+            if self._may_measure and not (table and table.covers(candidates(asked, here))):
+                return None
+            self._made[key] = choose(asked, table, here)
+        return self._made[key]
+
+    async def settle(self, folder: ModelFolder) -> EngineConfig:
+        """How to start the model's engine; measures first where that is still to be done. Raises EngineError too."""
+        asked = self._ask(folder)
+        choice = self.find(folder)
+        if choice is None:
+            table = await measure_engines(asked, beam_size=self._beam_size, report=_tell_log(asked))
+            try:
+                keep_table(asked, table, self._data_dir)
+            except OSError as error:
+                _log.warning("what was measured cannot be kept: %s", error)
+            choice = choose(asked, table, look_around(folder.path))
+            self._made[folder.path, folder.size_bytes] = choice
+        _log.info("model %s runs on %s: %s", folder.name, choice.engine, choice.reason)
+        return choice.apply(asked)
+
+
+async def measure_engines(asked: EngineConfig, *, beam_size: int, report: Report) -> Table:
+    """The speed of all engines and number formats that ``asked`` leaves open; from seconds to minutes.
+
+    Raises EngineError where none can be measured.
+    """
+    speech = await asyncio.to_thread(_read_speech)
+
+    def window(n_mels: int) -> Features:
+        return log_mel(speech, n_mels)
+
+    return await calibrate(candidates(asked, look_around(asked.model_path)), window, beam_size=beam_size, report=report)
+
+
+def keep_table(asked: EngineConfig, table: Table, data_dir: Path) -> Path:
+    """Write the table, with what earlier ones say of other engines. Raises OSError."""
+    older = load_table(asked, table.beam_size, data_dir)
+    return save_table(asked, data_dir, table.over(older))
+
+
+@cache
+def _read_speech() -> Samples:
+    """30 s of the package's examples, float32 (480000,)."""
+    blocks = [block for path in sorted(_SPEECH.glob("*.flac")) for block in decode_audio(path)]
+    return np.resize(np.concatenate(blocks), N_SAMPLES)
+
+
+def _tell_log(asked: EngineConfig) -> Report:
+    return lambda what: _log.info("measuring %s on this machine: %s", asked.model_name, what)
