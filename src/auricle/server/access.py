@@ -65,12 +65,12 @@ class Access:
             # Only the server's end cancels this task, which has nothing else to do.
             record.fail("shutdown", "the server ended")
             if not record.status:
-                await shutting_down()(scope, receive, send_with_headers)
+                await shutting_down(scope)(scope, receive, send_with_headers)
         except Exception as exc:  # The last handler: a defect is logged and told to nobody else.
             logger.exception("request_id=%s failed", record.request_id)
             record.fail("internal_error", type(exc).__name__)
             if not record.status:
-                await error_response(exc)(scope, receive, send_with_headers)
+                await error_response(exc, scope)(scope, receive, send_with_headers)
         finally:
             record.ended = time.perf_counter()
             count_request(self._metrics, scope, record)
@@ -110,6 +110,7 @@ def _line(scope: Scope, record: RequestRecord) -> dict[str, object]:
     return {
         "request_id": record.request_id,
         "client_ip": client[0] if client else None,
+        "key": record.owner,
         "method": scope["method"],
         "path": raw_path[:200].decode("latin-1"),
         "route": route_of(scope),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from auricle.errors import QueueFull
+from auricle.pipeline.speed import Speed
 
 MIN_WAIT_S, MAX_WAIT_S = 1.0, 600.0
 _UNKNOWN_WAIT_S = 5.0
@@ -24,7 +25,7 @@ class Admission:
         self._max_requests = max_requests
         self._max_queued_audio_s = max_queued_audio_s
         self._places: set[Place] = set()
-        self._speed = _Speed(clock)
+        self._speed = Speed(clock)
 
     @property
     def requests(self) -> int:
@@ -110,33 +111,3 @@ class Place:
         if self._has_begun and done_s > self._done_s:
             self._admission.note_done(done_s - self._done_s)
             self._done_s = done_s
-
-
-class _Speed:
-    """Audio seconds done per second with work, over the last minutes."""
-
-    HALF_LIFE_S = 60.0
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._at = clock()
-        self._audio_s = 0.0
-        self._busy_s = 0.0
-
-    @property
-    def rtfx(self) -> float | None:
-        """None where too little has been seen."""
-        return self._audio_s / self._busy_s if self._audio_s > 0 and self._busy_s > 0 else None
-
-    def add(self, audio_s: float) -> None:
-        self._audio_s += audio_s
-
-    def pass_time(self, *, is_busy: bool) -> None:
-        """The time since the last call was with work, or without; the latter changes nothing."""
-        now = self._clock()
-        if is_busy:
-            passed_s = now - self._at
-            fade = 0.5 ** (passed_s / self.HALF_LIFE_S)
-            self._audio_s *= fade
-            self._busy_s = self._busy_s * fade + passed_s
-        self._at = now

@@ -10,36 +10,54 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
+from starlette.middleware.cors import CORSMiddleware
 
 from auricle import __version__
 from auricle.audio.fetch import prepare_folder
 from auricle.config import Settings
 from auricle.errors import InvalidOption
 from auricle.runtime import Runtime, open_runtime
-from auricle.server import health, metrics, models, openai, status
+from auricle.server import health, job_batches, jobs, metrics, models, openai, status, usage
 from auricle.server.access import Access
+from auricle.server.accounts import open_accounts
 from auricle.server.admission import Admission
 from auricle.server.api_page import add_api_page
+from auricle.server.compat.routes import COMPAT_ROUTERS
 from auricle.server.context import Context
-from auricle.server.errors import ErrorEnvelope, install_error_responses
+from auricle.server.envelopes import ErrorEnvelope
+from auricle.server.errors import install_error_responses
+from auricle.server.gate import Gate
 from auricle.server.metrics import ServerState
 from auricle.server.preload import Preload
+from auricle.server.security import cors_options
 
 if TYPE_CHECKING:
     from auricle.server.tracing import Tracing
 
-_DESCRIPTION = "Whisper transcription server. Speaks OpenAI's audio API: point a client's base URL at `/v1`."
+_DESCRIPTION = (
+    "Whisper transcription server. Speaks OpenAI's audio API: point a client's base URL at `/v1`. Clients of some "
+    "other servers find the routes that they know."
+)
+
+
+_KEY_SCHEME = HTTPBearer(
+    auto_error=False, scheme_name="key", description="Where the server has keys; `x-api-key` holds one as well."
+)
+"""For the description of the API only; ``Gate`` is what lets requests in."""
 
 
 def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> FastAPI:
     """The application; it closes the runtime when it ends.
 
     ``settings`` are those of the runtime where one is given, else read from the environment. Raises InvalidOption for
-    settings that contradict what is installed, OSError where ``data_dir`` cannot be written.
+    settings that contradict what is installed and for keys that cannot be read or are missing, OSError where
+    ``data_dir`` cannot be written.
     """
     if settings is None:
         settings = runtime.settings if runtime is not None else Settings()  # pyright: ignore[reportCallIssue]
+    accounts = open_accounts(settings)
     opened = runtime if runtime is not None else open_runtime(settings)
     tracing = _open_tracing() if settings.tracing else None
     uploads = settings.data_dir / "uploads"
@@ -49,13 +67,20 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         preload = Preload(opened.models, settings.preload_models)
         admission = Admission(max_requests=settings.max_requests, max_queued_audio_s=settings.max_queued_audio_s)
-        context = Context(settings=settings, runtime=opened, preload=preload, uploads=uploads, admission=admission)
+        context = Context(
+            settings=settings,
+            runtime=opened,
+            accounts=accounts,
+            preload=preload,
+            uploads=uploads,
+            admission=admission,
+        )
         app.state.context = context
         state = ServerState(opened.models, admission)
         opened.metrics.registry.register(state)
         try:
             opened.start()
-            async with preload.running():
+            async with accounts.running(), preload.running():
                 yield
         finally:
             opened.metrics.registry.unregister(state)
@@ -71,10 +96,26 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
         docs_url=None,  # see api_page
         redoc_url=None,
         responses={"default": {"description": "Any error", "model": ErrorEnvelope}},
+        dependencies=[Depends(_KEY_SCHEME)],
     )
+    # The last added is the outermost.
+    app.add_middleware(Gate, accounts=accounts, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(Access, metrics=opened.metrics, trace=tracing.record if tracing is not None else None)
     install_error_responses(app)
-    for router in (openai.router, models.router, health.router, metrics.router, status.router):
+    for router in (
+        *COMPAT_ROUTERS,
+        openai.router,
+        job_batches.router,
+        jobs.router,
+        models.router,
+        models.operators,
+        health.router,
+        metrics.router,
+        status.router,
+        usage.router,
+    ):
         app.include_router(router)
     add_api_page(app)
     return app

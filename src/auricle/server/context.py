@@ -1,7 +1,8 @@
 """What the routes share while the server runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,15 @@ from fastapi import Depends, Request
 
 from auricle.config import Settings
 from auricle.errors import MemoryPressure
+from auricle.pipeline.memory import memory_percent
 from auricle.runtime import Runtime
+from auricle.server.accounts import Accounts
 from auricle.server.admission import Admission, Place
-from auricle.server.memory import memory_percent
+from auricle.server.auth import CallerQuota
 from auricle.server.preload import Preload
 
 _MEMORY_WAIT_S = 10.0
+_JSON_AT_ONCE = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,10 +27,13 @@ class Context:
 
     settings: Settings
     runtime: Runtime
+    accounts: Accounts
     preload: Preload
     uploads: Path
     """Folder for the bodies of requests."""
     admission: Admission
+    json_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_JSON_AT_ONCE))
+    """Audio in JSON has to be whole in memory, several times over: only few requests read theirs at the same time."""
 
     @property
     def admitted(self) -> int:
@@ -37,6 +44,10 @@ class Context:
     def max_upload_bytes(self) -> int:
         return int(self.settings.max_upload_mb * (1 << 20))
 
+    @property
+    def min_upload_bytes_s(self) -> float:
+        return self.settings.min_upload_kb_s * 1024
+
 
 def _context(request: Request) -> Context:
     return request.app.state.context
@@ -45,8 +56,9 @@ def _context(request: Request) -> Context:
 RequestContext = Annotated[Context, Depends(_context)]
 
 
-async def _admit(context: RequestContext) -> AsyncIterator[Place]:
-    """A place, from before the upload to the end of the answer. Raises QueueFull and MemoryPressure."""
+async def _admit(context: RequestContext, quota: CallerQuota) -> AsyncIterator[Place]:
+    """A place, from before the upload to the end of the answer. Raises RateLimited, QueueFull and MemoryPressure."""
+    quota.take_request()
     limit = context.settings.max_memory_percent
     # Together with the limit on uploads and windows, nothing that is admitted can take much more.
     if limit and (used := memory_percent()) > limit:

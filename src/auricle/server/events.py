@@ -6,27 +6,24 @@ from contextlib import aclosing
 from typing import Any
 
 from auricle.formats.openai_json import detected_languages, token_logprobs
-from auricle.server.record import RequestRecord
-from auricle.server.waiting import before
 from auricle.types import ClipDone, Transcript
 from auricle.units import TIMESTAMP_S
 
 
 async def transcript_events(
-    parts: AsyncGenerator[ClipDone | Transcript, None],
-    record: RequestRecord,
-    *,
-    logprobs: bool,
-    deadline: float | None,
+    parts: AsyncGenerator[ClipDone | Transcript, None], *, logprobs: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
     """``transcript.text.delta`` as clips finish, ``transcript.text.done`` last; the deltas add up to its text.
 
-    Raises what ``parts`` raise, and DeadlineExceeded at ``deadline`` (monotonic clock).
+    Raises what ``parts`` raise.
     """
     sent = ""
     blank = ""
     async with aclosing(parts):
-        while not isinstance(part := await before(deadline, anext(parts)), Transcript):
+        async for part in parts:
+            if isinstance(part, Transcript):
+                yield _done(part, logprobs=logprobs)
+                return
             # Blanks are held back until a word follows: the whole text has none at either end.
             text = blank + "".join(segment.text for segment in part.segments)
             text = text if sent else text.lstrip()
@@ -36,8 +33,6 @@ async def transcript_events(
                 sent += delta
                 event: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
                 yield event | ({"logprobs": token_logprobs(part.segments)} if logprobs else {})
-        record.finish(part)
-        yield _done(part, logprobs=logprobs)
 
 
 def _done(transcript: Transcript, *, logprobs: bool) -> dict[str, Any]:

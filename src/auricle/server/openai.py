@@ -1,28 +1,28 @@
 """``/v1/audio``: transcription and translation as OpenAI's API has them."""
 
-import json
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from auricle.formats.registry import render
 from auricle.server.admission import Place
+from auricle.server.compat.base64_audio import JSON_SCHEMA
 from auricle.server.context import Admitted, Context, RequestContext
-from auricle.server.errors import ErrorEnvelope
+from auricle.server.envelopes import ErrorEnvelope
 from auricle.server.events import transcript_events
-from auricle.server.record import record_of
-from auricle.server.reuse import reuse_of
-from auricle.server.schemas import form_schema, format_options, parse_form, transcribe_options
+from auricle.server.job_orders import accept_upload
+from auricle.server.jobs import ACCEPTED, accepted_headers, show
+from auricle.server.receive import FileForm
+from auricle.server.schemas import TEXT_SCHEMA, form_schema, format_options
 from auricle.server.sse import stream_events
-from auricle.server.uploads import Form, read_form
-from auricle.server.urgency import HEADER_PARAMETERS, header_fields, request_info
-from auricle.server.waiting import before, unless_client_leaves
+from auricle.server.uploads import Form
+from auricle.server.urgency import HEADER_PARAMETERS
+from auricle.server.work import read_order, run_order, stream_order, warning_header
 from auricle.types import Task
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
-_MAX_WARNINGS = 8
 _EXAMPLE = {
     "text": "Turn left at the hospital.",
     "languages": [{"code": "en"}],
@@ -34,7 +34,7 @@ _SUCCESS: dict[str, Any] = {
     "another one that still ran (`joined`), or kept from an earlier one (`hit`). `Cache-Control: no-cache` has the "
     "audio decoded again, `no-store` also keeps no result.",
     "content": {
-        "application/json": {"example": _EXAMPLE},
+        "application/json": {"schema": TEXT_SCHEMA, "example": _EXAMPLE},
         "text/plain": {"example": "Turn left at the hospital.\n"},
         "application/x-subrip": {"example": "1\n00:00:00,000 --> 00:00:01,600\nTurn left at the hospital.\n"},
         "text/vtt": {"example": "WEBVTT\n\n00:00.000 --> 00:01.600\nTurn left at the hospital.\n"},
@@ -55,64 +55,65 @@ _FAILURES = {
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: _SUCCESS,
+    **ACCEPTED,
     **{status: {"description": reason, "model": ErrorEnvelope} for status, reason in _FAILURES.items()},
 }
-_FORM = {"requestBody": form_schema(), "parameters": HEADER_PARAMETERS}
+_PREFER: dict[str, Any] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: do not wait; answer 202 with a job, to be fetched from `/v1/jobs/{id}/result`.",
+    "schema": {"type": "string"},
+}
+_FORM: dict[str, Any] = {"requestBody": form_schema(), "parameters": [*HEADER_PARAMETERS, _PREFER]}
+# Requests with a JSON body go to another route, which the schema cannot show beside this one.
+_FORM_OR_JSON: dict[str, Any] = _FORM | {
+    "requestBody": {"required": True, "content": form_schema()["content"] | JSON_SCHEMA["content"]}
+}
 
 
-async def _upload(request: Request, context: RequestContext, _place: Admitted) -> AsyncIterator[Form]:
-    """The form of a request that has a place; its file is removed when the answer is sent or the request has failed."""
-    async with read_form(
-        request,
-        folder=context.uploads,
-        max_bytes=context.max_upload_bytes,
-        min_bytes_s=context.settings.min_upload_kb_s * 1024,
-    ) as form:
-        record_of(request).file_bytes = form.size
-        record_of(request).audio_hash = form.sha256
-        yield form
-
-
-Upload = Annotated[Form, Depends(_upload)]
-
-
-@router.post("/transcriptions", summary="Transcribe audio", responses=_RESPONSES, openapi_extra=_FORM)
-async def create_transcription(request: Request, context: RequestContext, place: Admitted, upload: Upload) -> Response:
+@router.post("/transcriptions", summary="Transcribe audio", responses=_RESPONSES, openapi_extra=_FORM_OR_JSON)
+async def create_transcription(
+    request: Request, context: RequestContext, place: Admitted, upload: FileForm
+) -> Response:
     """The text of the audio in its own language."""
     return await _answer(request, context, place, upload, "transcribe")
 
 
 @router.post("/translations", summary="Translate audio into English", responses=_RESPONSES, openapi_extra=_FORM)
-async def create_translation(request: Request, context: RequestContext, place: Admitted, upload: Upload) -> Response:
+async def create_translation(request: Request, context: RequestContext, place: Admitted, upload: FileForm) -> Response:
     """The text of the audio in English; models that cannot translate are refused with 400."""
     return await _answer(request, context, place, upload, "translate")
 
 
 async def _answer(request: Request, context: Context, place: Place, upload: Form, task: Task) -> Response:
-    form, unknown = parse_form((*upload.fields, *header_fields(request.headers)))
-    record_of(request).model = form.model
-    options = transcribe_options(form, task, context.settings)
+    form, order, warnings = read_order(request, context.settings, upload.fields, task)
+    # Who wants events wants to wait: a preference need not be followed.
+    if not form.stream and _prefers_job(request):
+        return await _answer_with_job(request, context, upload, task)
     shape = format_options(form)
-    info = await request_info(request, context.settings, upload, form, place)
-    transcriber = context.runtime.transcriber
-    warnings = [f"field {name[:40]!r} is not known and was ignored" for name in unknown]
-    reuse = reuse_of(request, upload)
     if form.stream:
-        parts = transcriber.stream(upload.path, options, model=form.model, request=info, reuse=reuse)
+        parts = await stream_order(request, context, place, upload, order)
         return await stream_events(
             request,
-            transcript_events(parts, record_of(request), logprobs=shape.logprobs, deadline=info.deadline),
+            transcript_events(parts, logprobs=shape.logprobs),
             keepalive_s=context.settings.sse_keepalive_s,
-            headers=_warning_header(warnings),
+            headers=warning_header(warnings),
         )
-    run = transcriber.run(upload.path, options, model=form.model, request=info, reuse=reuse)
-    transcript = await unless_client_leaves(request.receive, before(info.deadline, run))
-    record_of(request).finish(transcript)
+    transcript = await run_order(request, context, place, upload, order)
     body = render(transcript, form.response_format, shape)
-    headers = _warning_header([*warnings, *transcript.warnings])
+    headers = warning_header([*warnings, *transcript.warnings])
     return Response(body.text, media_type=body.media_type, headers=headers)
 
 
-def _warning_header(warnings: Sequence[str]) -> dict[str, str]:
-    """As JSON, which is ASCII on one line whatever the warnings hold."""
-    return {"x-auricle-warnings": json.dumps(warnings[:_MAX_WARNINGS])} if warnings else {}
+async def _answer_with_job(request: Request, context: Context, upload: Form, task: Task) -> Response:
+    accepted = await accept_upload(request, context, upload, task)
+    headers = accepted_headers(accepted) | {"preference-applied": "respond-async"}
+    body = await show(context, accepted.job)
+    return JSONResponse(body.model_dump(mode="json"), 202, headers)
+
+
+def _prefers_job(request: Request) -> bool:
+    """As RFC 7240 has it."""
+    wishes = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(wish.partition(";")[0].strip().lower() == "respond-async" for wish in wishes)

@@ -38,6 +38,8 @@ class RequestRecord:
     """The same moment by the clock on the wall."""
     ended: float | None = None
     status: int = 0
+    owner: str | None = None
+    """Id of the key, where there is one."""
     file_bytes: int | None = None
     audio_hash: str | None = None
     """SHA-256 of the file in hex: names the audio without holding any of it."""

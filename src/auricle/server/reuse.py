@@ -3,21 +3,23 @@
 from fastapi import Request
 
 from auricle.reuse.request import Outcome, Policy, Reuse
+from auricle.server.auth import principal_of
 from auricle.server.record import record_of
-from auricle.server.uploads import Form
+from auricle.server.uploads import AudioSource
 
 
-def reuse_of(request: Request, upload: Form) -> Reuse:
-    """How the upload's transcript may be shared; where it came from is noted in the request's record."""
+def reuse_of(request: Request, audio: AudioSource) -> Reuse:
+    """How the audio's transcript may be shared; where it came from is noted in the request's record."""
     record = record_of(request)
 
     def note(outcome: Outcome) -> None:
         record.cache = outcome
 
     return Reuse(
-        sha256=upload.sha256,
+        sha256=audio.sha256,
         policy=_policy(request.headers.getlist("cache-control")),
-        keep=upload.keep,
+        scope=principal_of(request).owner,
+        keep=audio.keep,
         report=note,
     )
 

@@ -51,6 +51,7 @@ def _chunking(value: object) -> object:
         raise ValueError("is neither 'auto' nor a JSON object") from exc
 
 
+PriorityName = Literal["realtime", "interactive", "batch"]
 Text = Annotated[str, AfterValidator(_printable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -106,7 +107,7 @@ class AudioForm(BaseModel):
     chunking_strategy: Annotated[Literal["auto"] | ServerVad | None, BeforeValidator(_chunking)] = Field(
         None, description="`auto`, or an object that tunes the voice activity detection."
     )
-    priority: Literal["realtime", "interactive", "batch"] | None = Field(
+    priority: PriorityName | None = Field(
         None,
         description="Class of the request; the first goes first, if the server lets clients ask for it. The header "
         "`X-Auricle-Priority` says the same.",
@@ -246,6 +247,9 @@ def form_schema() -> dict[str, Any]:
     form = {"type": "object", "required": ["file"], "properties": properties}
     return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
 
+
+TEXT_SCHEMA: dict[str, Any] = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+"""For OpenAPI: what all answers in JSON have that hold a transcript."""
 
 _LISTS = {name for name, field in AudioForm.model_fields.items() if get_origin(field.annotation) is tuple}
 

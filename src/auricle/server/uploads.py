@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -19,7 +19,6 @@ from auricle.errors import EmptyAudio, InputError, InvalidOption
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-FILE_FIELD = "file"
 MAX_FIELDS_BYTES = 1 * MIB
 """All fields but the file, together."""
 MAX_PARTS = 512
@@ -28,6 +27,21 @@ IDLE_S = 60.0
 RATE_WINDOW_S = 30.0
 """A sender is too slow if it is so for as long as this."""
 _FLUSH_BYTES = 1 * MIB
+
+
+class AudioSource(Protocol):
+    """Audio that lies on disk for a request, wherever it came from."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def keep(self) -> Callable[[], Callable[[], None]]:
+        """Keeps the file beyond the request, until what the call returns is called."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,29 +55,66 @@ class Form:
     fields: tuple[tuple[str, str], ...]
     keep: Callable[[], Callable[[], None]]
     """Keeps the audio beyond the form, until what this returns is called."""
+    file_name: str | None = None
+    """What the sender calls the file; fit for being told back, and for nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentForm:
+    """A form whose audio may be missing, as long as it is open."""
+
+    file: BoundedFile | None
+    fields: tuple[tuple[str, str], ...]
+    file_name: str | None
 
 
 @asynccontextmanager
 async def read_form(
-    request: Request, *, folder: Path, max_bytes: int, min_bytes_s: float = 0.0
+    request: Request, *, folder: Path, max_bytes: int, min_bytes_s: float = 0.0, field: str = "file"
 ) -> AsyncGenerator[Form]:
-    """Read the body of ``request``, keep its file part in ``folder`` and remove it at the end, come what may.
+    """Read the body of ``request``, keep its part ``field`` in ``folder`` and remove it at the end, come what may.
+
+    Raises InvalidOption where there is no such part, and what ``read_any_form`` raises.
+    """
+    async with read_any_form(request, folder=folder, max_bytes=max_bytes, min_bytes_s=min_bytes_s, field=field) as sent:
+        file = sent.file
+        if file is None:
+            seen = ", ".join(dict.fromkeys(name for name, _ in sent.fields)) or "none"
+            raise InvalidOption(f"The form has no part named {field!r} (parts seen: {seen[:200]}).", param=field)
+        yield Form(
+            path=file.path,
+            size=file.size,
+            sha256=file.sha256,
+            fields=sent.fields,
+            keep=file.keep,
+            file_name=sent.file_name,
+        )
+
+
+@asynccontextmanager
+async def read_any_form(
+    request: Request, *, folder: Path, max_bytes: int, min_bytes_s: float = 0.0, field: str = "file"
+) -> AsyncGenerator[SentForm]:
+    """As ``read_form``, but the part ``field`` may be missing.
 
     Raises AudioTooLarge, EmptyAudio, InputError for a body that is not the form that is asked for, HTTPException
     408 where the sender falls silent or sends less than ``min_bytes_s`` a second, and starlette's ClientDisconnect
     where it leaves.
     """
-    boundary = _boundary(request)
-    announced = _announced_bytes(request)
+    boundary = _boundary(request, field)
+    announced = announced_bytes(request)
     max_body = max_bytes + 2 * MAX_FIELDS_BYTES
     if announced is not None and announced > max_body:
         raise too_large(max_bytes, announced)
     async with AsyncExitStack() as stack:
-        parts = _Parts(lambda: stack.enter_context(BoundedFile(folder, max_bytes=max_bytes, announced_bytes=announced)))
+        parts = _Parts(
+            field,
+            lambda: stack.enter_context(BoundedFile(folder, max_bytes=max_bytes, announced_bytes=announced)),
+        )
         try:
             parser = MultipartParser(boundary, parts.callbacks())
             received = 0
-            async for chunk in _chunks(request, min_bytes_s):
+            async for chunk in body_chunks(request, min_bytes_s):
                 received += len(chunk)
                 if received > max_body:
                     raise too_large(max_bytes, announced)
@@ -74,25 +125,24 @@ async def read_form(
             raise InputError(f"The multipart body cannot be read: {exc}.") from exc
         if not parts.ended:
             raise InputError("The multipart body breaks off before its last boundary.")
-        file = parts.file
-        if file is None:
-            seen = ", ".join(dict.fromkeys(name for name, _ in parts.fields)) or "none"
-            raise InvalidOption(f"The form has no part named 'file' (parts seen: {seen[:200]}).", param=FILE_FIELD)
-        await asyncio.to_thread(parts.flush)
-        if file.size == 0:
-            raise EmptyAudio("The file is empty.", param=FILE_FIELD)
-        await asyncio.to_thread(file.finish)
-        yield Form(path=file.path, size=file.size, sha256=file.sha256, fields=tuple(parts.fields), keep=file.keep)
+        if parts.file is not None:
+            await asyncio.to_thread(parts.flush)
+            if parts.file.size == 0:
+                raise EmptyAudio("The file is empty.", param=field)
+            await asyncio.to_thread(parts.file.finish)
+        yield SentForm(file=parts.file, fields=tuple(parts.fields), file_name=parts.file_name)
 
 
 class _Parts:
     """Takes the parser's calls and keeps what they tell; ``pending`` is file data that is not on disk yet."""
 
-    def __init__(self, open_file: Callable[[], BoundedFile]) -> None:
+    def __init__(self, field: str, open_file: Callable[[], BoundedFile]) -> None:
         self.file: BoundedFile | None = None
+        self.file_name: str | None = None
         self.fields: list[tuple[str, str]] = []
         self.pending = bytearray()
         self.ended = False
+        self._field = field
         self._open_file = open_file
         self._count = 0
         self._field_bytes = 0
@@ -139,36 +189,42 @@ class _Parts:
         self._header_name = self._header_value = b""
 
     def _end_headers(self) -> None:
-        raw_name = parse_options_header(self._disposition)[1].get(b"name")
+        parameters = parse_options_header(self._disposition)[1]
+        raw_name = parameters.get(b"name")
         if not raw_name:
             raise InputError("A part of the form has no name in its Content-Disposition header.")
         self._name = _decode(raw_name, "the name of a part")
-        if self._name == FILE_FIELD:
+        if self._name == self._field:
             if self.file is not None:
-                raise InvalidOption("The form has more than one part named 'file'; send one a request.", param="file")
+                raise InvalidOption(
+                    f"The form has more than one part named {self._name!r}; send one a request.", param=self._name
+                )
             self.file = self._open_file()
+            if b"filename" in parameters:
+                self.file_name = parameters[b"filename"].decode("utf-8", "replace")
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
-        if self._name == FILE_FIELD:
+        if self._name == self._field:
             self.pending += data[start:end]
             return
         self._field_bytes += end - start
         if self._field_bytes > MAX_FIELDS_BYTES:
             raise InputError(
                 f"The fields besides the file hold more than {MAX_FIELDS_BYTES // MIB} MiB (reached in "
-                f"{self._name[:40]!r}); the audio belongs into the part named 'file'."
+                f"{self._name[:40]!r}); the audio belongs into the part named {self._field!r}."
             )
         self._value += data[start:end]
 
     def _end(self) -> None:
-        if self._name != FILE_FIELD:
+        if self._name != self._field:
             self.fields.append((self._name, _decode(bytes(self._value), f"the field {self._name[:40]!r}")))
 
     def _end_form(self) -> None:
         self.ended = True
 
 
-async def _chunks(request: Request, min_bytes_s: float) -> AsyncIterator[bytes]:
+async def body_chunks(request: Request, min_bytes_s: float) -> AsyncIterator[bytes]:
+    """The body as it comes; raises HTTPException 408 and ClientDisconnect as ``read_form`` does."""
     stream = aiter(request.stream())
     # Only the time that is spent waiting for the sender counts, so that a slow disk is not its fault.
     waited_s, received = 0.0, 0
@@ -201,13 +257,13 @@ def _too_slow(waited_s: float, received: int, min_bytes_s: float) -> str:
     )
 
 
-def _boundary(request: Request) -> bytes:
+def _boundary(request: Request, field: str) -> bytes:
     content_type, parameters = parse_options_header(request.headers.get("content-type"))
     if content_type != b"multipart/form-data":
         given = content_type.decode("latin-1")[:80] or "none"
         raise InputError(
-            f"The body must be multipart/form-data with a part named 'file' (Content-Type given: {given}). "
-            "With curl: -F file=@audio.mp3 -F model=whisper-1"
+            f"The body must be multipart/form-data with a part named {field!r} (Content-Type given: {given}). "
+            f"With curl: -F {field}=@audio.mp3"
         )
     boundary = parameters.get(b"boundary")
     if not boundary:
@@ -215,7 +271,8 @@ def _boundary(request: Request) -> bytes:
     return boundary
 
 
-def _announced_bytes(request: Request) -> int | None:
+def announced_bytes(request: Request) -> int | None:
+    """Size of the body by its header, where that makes sense."""
     value = request.headers.get("content-length", "")
     return int(value) if value.isascii() and value.isdigit() else None
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from auricle.batching.metrics import Metrics
 from auricle.config import Settings
 from auricle.errors import AuricleError
+from auricle.pipeline.checkpoint import FROM_THE_START, Checkpoint
 from auricle.reuse.request import Reuse
 from auricle.runtime import Runtime
 from auricle.server.app import create_app, listen
@@ -57,6 +58,7 @@ class ScriptedTranscriber:
         model: str | None,
         request: RequestInfo,
         reuse: Reuse | None = None,
+        checkpoint: Checkpoint = FROM_THE_START,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         self.asked.append((options, model, request))
         self.audio.append(await asyncio.to_thread(source.read_bytes))
@@ -110,6 +112,16 @@ class ScriptedModels:
         return None
 
 
+class IdleJobs:
+    """None come, none are run."""
+
+    def start(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
 def scripted_app(
     folder: Path,
     transcriber: ScriptedTranscriber | None = None,
@@ -121,6 +133,7 @@ def scripted_app(
         settings=values,
         transcriber=cast("Any", transcriber or ScriptedTranscriber()),
         models=cast("Any", models or ScriptedModels()),
+        jobs=cast("Any", IdleJobs()),
         metrics=Metrics(),
     )
     return create_app(values, runtime)

@@ -42,6 +42,7 @@ async def test_a_line_says_what_was_asked_and_what_it_cost(tmp_path: Path, caplo
     assert line == {
         "request_id": "r",
         "client_ip": "127.0.0.1",
+        "key": None,
         "method": "POST",
         "path": TRANSCRIPTIONS,
         "route": TRANSCRIPTIONS,

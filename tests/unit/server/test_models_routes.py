@@ -18,7 +18,8 @@ class Pulling(ScriptedModels):
 
     async def summary(self, name: str) -> ModelSummary:
         flags: Any = dict.fromkeys(("is_default", "is_downloaded", "is_loaded", "is_pinned"), False)
-        return ModelSummary(id=name, owned_by="auricle", created=0, requests=0, memory_bytes=0, **flags)
+        what: Any = {"id": name, "owned_by": "auricle", "created": 0, "requests": 0, "memory_bytes": 0}
+        return ModelSummary(**what, **flags, engine=None, compute_type=None)
 
 
 async def pull(folder: Path, path: str, client: str = "127.0.0.1", **settings: Any) -> httpx.Response:
@@ -40,6 +41,17 @@ async def test_a_download_on_its_way_is_202_with_retry_after(tmp_path: Path):
 async def test_who_waits_for_a_download_gets_200(tmp_path: Path):
     answer = await pull(tmp_path, "small?wait=true")
     assert (answer.status_code, "retry-after" in answer.headers) == (200, False)
+
+
+async def test_routes_are_counted_under_their_whole_paths(tmp_path: Path):
+    app = scripted_app(tmp_path, models=cast("Any", Pulling()))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as asking,
+    ):
+        await asking.post("/v1/models/small")
+        counted = (await asking.get("/metrics")).text
+    assert 'auricle_http_requests_total{route="/v1/models/{model_id:path}",status="202"} 1.0' in counted
 
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])

@@ -31,6 +31,13 @@ def test_fields_of_the_form_are_as_recorded(schema: dict[str, Any], snapshot: Sn
     assert {name: field.get("enum", field.get("default")) for name, field in form["properties"].items()} == snapshot
 
 
+def test_every_operation_has_a_name_of_its_own_and_a_tag(schema: dict[str, Any]) -> None:
+    operations = [operation for one in schema["paths"].values() for operation in one.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert all(operation["tags"] and operation["summary"] for operation in operations)
+
+
 async def test_the_page_that_documents_the_api_needs_no_other_host(tmp_path: Path) -> None:
     async with calling(scripted_app(tmp_path)) as client:
         page = await client.get("/docs")

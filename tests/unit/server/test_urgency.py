@@ -94,7 +94,7 @@ async def test_work_that_is_not_done_by_the_deadline_is_given_up(tmp_path: Path)
     never = asyncio.Event()
     transcriber = ScriptedTranscriber([never])
     async with calling(scripted_app(tmp_path, transcriber)) as client:
-        response = await client.post(TRANSCRIPTIONS, files=AUDIO, headers={"X-Auricle-Deadline": "0.05"})
+        response = await client.post(TRANSCRIPTIONS, files=AUDIO, headers={"X-Auricle-Deadline": "0.5"})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")
     assert transcriber.ended.is_set() or not transcriber.asked
 
