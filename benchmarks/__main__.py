@@ -15,11 +15,13 @@ from typing import Any
 
 from benchmarks.bench import QUICK, Bench, Plan
 from benchmarks.costs import measure_memory, measure_overhead, measure_silence
+from benchmarks.engines import measure_engines
 from benchmarks.figures import Result
 from benchmarks.load import measure_clip_under_load, measure_clips, measure_long_files, measure_shares
 from benchmarks.load_curves import measure_curve, measure_lengths
 from benchmarks.load_limits import measure_cache, measure_flood
 from benchmarks.machine import count_cores, describe_machine
+from benchmarks.roofline import measure_roofline
 from benchmarks.speed import measure_clip, measure_long_file, measure_words
 from benchmarks.subjects import ONE_LOCK, ONE_LOCK_BATCHED, PEERS_PYTHON, ModelSetup
 from benchmarks.widen import NANO_HF, SHAPES, widen
@@ -40,6 +42,8 @@ MEASURES: dict[str, Callable[[Bench], list[Result]]] = {
     "CURVE": measure_curve,
     "LENGTH": measure_lengths,
     "FLOOD": measure_flood,
+    "ENGINE": measure_engines,
+    "ROOF": measure_roofline,
 }
 OTHERS = (ONE_LOCK, ONE_LOCK_BATCHED, *OTHER_ENGINES)
 RESULTS = Path(__file__).parent / "results"

@@ -5,10 +5,13 @@ from importlib.util import find_spec
 
 import pytest
 import pytest_asyncio
+from databases import database_url, postgres
 from engine_under_test import NANO, PACKAGES, EngineUnderTest, config_of
 
 from auricle.batching.replica import Replica
 from auricle.tokenizer import Tokenizer
+
+__all__ = ["database_url", "postgres"]
 
 
 @pytest.fixture(params=sorted(PACKAGES), scope="module")

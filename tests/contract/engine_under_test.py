@@ -14,8 +14,16 @@ from auricle.types import Decoding, DecodingOptions, ModelInfo, Row
 
 SAMPLES = Path(__file__).parent.parent / "audio" / "samples"
 NANO = Path(auricle.__file__).parent / "models" / "nano"
-PACKAGES = {"fake": "numpy", "ct2": "ctranslate2", "openvino": "openvino"}
-"""Engine -> the package it stands on; an engine whose package is missing is skipped."""
+NANO_HF = Path(__file__).parents[2] / "models" / "nano" / "hf"
+PACKAGES = {
+    "fake": "numpy",
+    "ct2": "ctranslate2",
+    "openvino": "openvino",
+    "openvino-hf": "openvino",
+    "openvino-int8": "openvino",
+}
+"""Engine -> the package it stands on, without which it is skipped; ``-hf`` runs the model in Hugging Face form,
+``-int8`` in the engine's default number format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +63,9 @@ class EngineUnderTest:
 
 
 def config_of(engine: str, **changes: Any) -> EngineConfig:
-    asked: dict[str, Any] = {"engine": engine, "model_name": "nano", "model_path": NANO, "device": "cpu", "threads": 1}
-    if engine == "openvino":
-        # The contract is about exact answers; its default rounds activations, and batches of other sizes otherwise.
-        asked["compute_type"] = "float32"
+    name, _, form = engine.partition("-")
+    path = NANO_HF if form == "hf" else NANO
+    asked: dict[str, Any] = {"engine": name, "model_name": "nano", "model_path": path, "device": "cpu", "threads": 1}
+    if name == "openvino":
+        asked["compute_type"] = "int8" if form == "int8" else "float32"
     return EngineConfig(**(asked | changes))

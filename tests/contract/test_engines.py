@@ -1,5 +1,6 @@
 """What every engine must do, each checked through its real process."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from engine_under_test import SAMPLES, EngineUnderTest, config_of
 
 from auricle.batching.replica import BatchNotStarted, Replica
 from auricle.errors import EngineError, InvalidOption
-from auricle.types import Decoding
+from auricle.types import Decoding, Row
+from scoring import word_error_rate
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,7 +27,7 @@ def text_tokens(engine: EngineUnderTest, decoding: Decoding) -> list[int]:
 
 
 async def test_it_says_what_it_is(engine: EngineUnderTest, engine_name: str):
-    assert engine.info.engine == engine_name
+    assert engine.info.engine == engine_name.partition("-")[0]
     assert engine.info.name == "nano"
     assert engine.info.device == "cpu"
     assert engine.info.max_batch >= 1
@@ -44,6 +46,12 @@ async def test_a_batch_of_n_equals_n_batches_of_one_in_the_same_order(engine: En
     assert [decoding.tokens for decoding in together] == [decoding.tokens for decoding in alone]
     assert [d.avg_logprob for d in together] == pytest.approx([d.avg_logprob for d in alone], abs=1e-2)
     assert len({decoding.tokens for decoding in together}) == len(CLIPS)
+
+
+async def test_a_batch_of_n_equals_n_batches_of_one_with_beams_too(engine: EngineUnderTest):
+    together = await engine.decode(*(engine.row(sample, beam_size=5) for sample in CLIPS))
+    alone = [(await engine.decode(engine.row(sample, beam_size=5)))[0] for sample in CLIPS]
+    assert [decoding.tokens for decoding in together] == [decoding.tokens for decoding in alone]
 
 
 async def test_the_same_row_again_gives_the_same_answer(engine: EngineUnderTest):
@@ -107,6 +115,26 @@ async def test_words_do_not_change_the_text(engine: EngineUnderTest):
     assert plain.tokens == words.tokens
 
 
+async def test_an_ngram_ban_is_obeyed(engine: EngineUnderTest, engine_name: str):
+    if engine_name == "fake":
+        pytest.skip("it has no network")
+    free, banned = [(await engine.decode(engine.row(CLIPS[3], no_repeat_ngram_size=size)))[0].tokens for size in (0, 1)]
+    assert len(set(free)) < len(free)
+    assert len(set(banned)) == len(banned)
+
+
+async def test_a_repetition_penalty_makes_a_token_that_came_already_less_likely(
+    engine: EngineUnderTest, engine_name: str
+):
+    if engine_name == "fake":
+        pytest.skip("it has no network")
+    free, held = [
+        (await engine.decode(engine.row(CLIPS[3], repetition_penalty=penalty, without_timestamps=True)))[0].tokens
+        for penalty in (1.0, 3.0)
+    ]
+    assert len(held) - len(set(held)) < len(free) - len(set(free))
+
+
 async def test_the_temperature_is_told_back(engine: EngineUnderTest):
     (decoding,) = await engine.decode(engine.row(CLIPS[0], temperature=0.4))
     assert decoding.temperature == 0.4
@@ -127,10 +155,12 @@ async def test_the_largest_batch_that_it_names_is_answered(engine: EngineUnderTe
 async def test_real_speech_becomes_its_text(engine: EngineUnderTest, engine_name: str):
     if engine_name == "fake":
         pytest.skip("it has no network")
+    pairs: list[tuple[str, str]] = []
     for sample in ("01_en_slt", "02_en_rms"):
         (decoding,) = await engine.decode(engine.row(f"{sample}.wav", beam_size=5))
-        # The model writes one of the capitals small, in every engine.
-        assert engine.text(decoding).lower() == (SAMPLES / f"{sample}.txt").read_text().strip().lower()
+        pairs.append(((SAMPLES / f"{sample}.txt").read_text(), engine.text(decoding)))
+    # Of 11 words; the embedded model is unsure of one sentence, which tips over at the slightest rounding.
+    assert word_error_rate(pairs) <= (0.2 if engine_name.endswith("int8") else 0)
 
 
 async def test_closing_ends_the_process_and_leaves_no_zombie(engine_name: str):
@@ -159,3 +189,30 @@ async def test_a_folder_without_a_model_is_an_engine_error(engine_name: str, tmp
         pytest.skip("it reads no folder")
     with pytest.raises(EngineError, match="nano"):
         await Replica(config_of(engine_name, model_path=tmp_path)).start()
+
+
+async def test_a_batch_that_gives_way_to_another_has_the_same_answers_as_one_that_does_not(engine: EngineUnderTest):
+    rows = [engine.row(sample, key=f"gives way {sample}") for sample in CLIPS]
+    alone = await engine.decode(*rows)
+    again = [engine.row(sample, key=f"gives way again {sample}") for sample in CLIPS]
+    others = [engine.row(CLIPS[1], key=f"goes first {number}", beam_size=5) for number in range(3)]
+    together, *between = await asyncio.gather(engine.decode(*again), *(engine.decode(other) for other in others))
+    assert [decoding.tokens for decoding in together] == [decoding.tokens for decoding in alone]
+    assert [d.avg_logprob for d in together] == pytest.approx([d.avg_logprob for d in alone], abs=1e-5)
+    (expected,) = await engine.decode(others[0])
+    assert [answer[0].tokens for answer in between] == [expected.tokens] * 3
+
+
+async def test_an_engine_that_gives_way_ends_the_later_batch_first(engine: EngineUnderTest):
+    if engine.info.gives_way == "never":
+        pytest.skip("it does not give way")
+    ends: list[str] = []
+
+    async def decode(name: str, *rows: Row) -> None:
+        await engine.decode(*rows)
+        ends.append(name)
+
+    many = [engine.row(sample, key=f"long {sample}", beam_size=5) for sample in CLIPS]
+    clip = engine.row(CLIPS[0], key="clip")
+    await asyncio.gather(decode("many rows", *many), decode("clip", clip))
+    assert ends == ["clip", "many rows"]

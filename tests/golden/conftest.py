@@ -10,6 +10,6 @@ from auricle.runtime import Runtime, open_runtime
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def runtime() -> AsyncGenerator[Runtime, None]:
-    opened = open_runtime(Settings(model="nano", compute_type="float32"))
+    opened = open_runtime(Settings(model="nano", engine="ct2", compute_type="float32"))
     yield opened
     await opened.close()

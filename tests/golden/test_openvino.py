@@ -18,14 +18,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def exact() -> AsyncGenerator[Runtime, None]:
-    opened = open_runtime(Settings(model="nano", engine="openvino", compute_type="float32"))
+    opened = open_runtime(Settings(model="nano", engine="openvino", compute_type="float32", engine_cache_max_mb=0))
     yield opened
     await opened.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def default() -> AsyncGenerator[Runtime, None]:
-    opened = open_runtime(Settings(model="nano", engine="openvino"))
+    opened = open_runtime(Settings(model="nano", engine="openvino", engine_cache_max_mb=0))
     yield opened
     await opened.close()
 
@@ -47,8 +47,23 @@ async def test_texts_and_word_times_are_those_of_ctranslate2(runtime: Runtime, e
             assert abs(word.probability - other.probability) <= 0.05
 
 
+@pytest.mark.parametrize("beam_size", [1, 5])
+@pytest.mark.parametrize("asked", [{"repetition_penalty": 1.3}, {"no_repeat_ngram_size": 2}])
+async def test_repeats_are_discouraged_as_by_ctranslate2(
+    runtime: Runtime, exact: Runtime, asked: dict[str, float], beam_size: int
+):
+    changed = 0
+    for name in NAMES:
+        options = {"temperatures": (0.0,), "beam_size": beam_size}
+        theirs = await transcribe(runtime, name, **options, **asked)
+        ours = await transcribe(exact, name, **options, **asked)
+        assert ours.text == theirs.text
+        changed += theirs.text != (await transcribe(runtime, name, **options)).text
+    assert changed > 0
+
+
 async def test_eight_bit_weights_make_hardly_more_errors(runtime: Runtime, default: Runtime):
     theirs = [(load_sample(name).text, (await transcribe(runtime, name)).text) for name in NAMES]
     ours = [(load_sample(name).text, (await transcribe(default, name)).text) for name in NAMES]
-    # Among 229 words, and nano's random ones tip over at the slightest rounding.
-    assert word_error_rate(ours) <= word_error_rate(theirs) + 0.03
+    # Two of 229 words: nano's random ones tip over at the slightest rounding.
+    assert word_error_rate(ours) <= word_error_rate(theirs) + 0.01

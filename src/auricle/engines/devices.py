@@ -1,8 +1,9 @@
-"""Which CUDA devices there are, asked of the driver itself, so that no engine need be loaded to choose a model."""
+"""What the machine has to compute with, without loading an engine: CUDA devices, and what the processor can do."""
 
 import ctypes
 import sys
 from functools import cache
+from pathlib import Path
 
 
 @cache
@@ -22,3 +23,14 @@ def cuda_memory_bytes() -> tuple[int, ...]:
         if known and cuda.cuDeviceTotalMem_v2(ctypes.byref(total), device) == 0:
             totals.append(total.value)
     return tuple(totals)
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Instruction sets of the processor by their names in Linux; empty where the system does not tell them there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    line = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return frozenset(line.partition(":")[2].split())

@@ -21,3 +21,12 @@ def keep_freed_memory() -> bool:
     if mallopt is None:  # another C library
         return False
     return all([mallopt(_M_ARENA_MAX, 1), mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, -1)])
+
+
+def give_freed_memory_back() -> None:
+    """Return what is free now to the system: loading a model needs far more than running it."""
+    if not sys.platform.startswith("linux"):
+        return
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

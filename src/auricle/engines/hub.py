@@ -24,8 +24,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import WeakFileLock
 from tqdm import tqdm
 
+from auricle.engines.folder_format import CONVERT_HINT
 from auricle.engines.model_folder import (
-    CONVERT_HINT,
     OPTIONAL_FILES,
     REQUIRED_FILES,
     VOCABULARIES,

@@ -1,20 +1,17 @@
-"""What makes a folder a model: the files of a CTranslate2 Whisper model, and the manifest of a download."""
+"""What makes a folder a model: its files, in CTranslate2 or in Hugging Face form, and the manifest of a download."""
 
 import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-REQUIRED_FILES = ("model.bin", "config.json", "tokenizer.json")
+from auricle.engines.folder_format import CT2_WEIGHTS, folder_format, weight_files
+
+REQUIRED_FILES = (CT2_WEIGHTS, "config.json", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 """One of them is enough."""
 OPTIONAL_FILES = ("preprocessor_config.json",)
 """Only models with 128 mels need it."""
-
-CONVERT_HINT = (
-    "make one with `ct2-transformers-converter --model ORG/REPO --output_dir FOLDER "
-    "--copy_files tokenizer.json preprocessor_config.json`"
-)
 
 _MANIFEST = "auricle.json"
 
@@ -31,7 +28,7 @@ class Manifest(BaseModel):
 
 
 def missing_files(names: set[str]) -> list[str]:
-    """What a folder with files of these names lacks to be a model."""
+    """What a folder with files of these names lacks to be a CTranslate2 model."""
     missing = [name for name in REQUIRED_FILES if name not in names]
     return missing if names & set(VOCABULARIES) else [*missing, " or ".join(VOCABULARIES)]
 
@@ -41,14 +38,22 @@ def folder_problem(folder: Path) -> str | None:
     if not os.path.isdir(folder):  # False, where Path.is_dir raises for names that are too long
         return "there is no such folder"
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-    missing = missing_files(set(sizes))
+    required = REQUIRED_FILES
+    if folder_format(sizes) == "hf":
+        try:
+            required = (*weight_files(folder), *REQUIRED_FILES[1:])
+        except (OSError, ValueError) as error:
+            return f"its weights cannot be found: {error}"
+        missing = [name for name in required if name not in sizes]
+    else:
+        missing = missing_files(set(sizes))
     if missing:
         return f"it has no {', no '.join(missing)}"
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items() if manifest else ():
         if sizes.get(name, 0) != expected:
             return f"its {name} has {sizes.get(name, 0)} bytes instead of {expected}"
-    empty = [name for name in REQUIRED_FILES if sizes[name] == 0]
+    empty = [name for name in required if sizes[name] == 0]
     return f"its {empty[0]} is empty" if empty else None
 
 

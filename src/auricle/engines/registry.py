@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import cast
 
 from auricle.engines.base import Engine, EngineConfig
@@ -14,18 +15,23 @@ ENGINES: dict[str, str] = {
 }
 """Name -> ``module:function`` that makes an Engine of an EngineConfig."""
 
-_INSTALL: dict[str, str] = {"ct2": "auricle", "fake": "auricle", "openvino": "auricle[openvino]"}
+INSTALL: dict[str, str] = {"ct2": "auricle", "fake": "auricle", "openvino": "auricle[openvino]"}
 """What pip is to install for an engine."""
 
+_PACKAGES = {"ct2": "ctranslate2", "openvino": "openvino"}
+"""What an engine imports."""
 
-def choose_engine(name: str) -> str:
-    """The engine that ``name`` stands for; ``auto`` is ``ct2``. Raises InvalidOption for an unknown name."""
-    if name == "auto":
-        return "ct2"
+
+def check_engine(name: str) -> None:
+    """Raises InvalidOption unless ``name`` is an engine."""
     if name not in ENGINES:
         known = ", ".join(["auto", *sorted(ENGINES)])
         raise InvalidOption(f"there is no engine {name!r}; choose one of: {known}", param="engine")
-    return name
+
+
+def installed_engines() -> frozenset[str]:
+    """The engines whose packages are there; none is imported."""
+    return frozenset(name for name in ENGINES if name not in _PACKAGES or find_spec(_PACKAGES[name]) is not None)
 
 
 def load_engine(config: EngineConfig) -> Engine:
@@ -33,7 +39,8 @@ def load_engine(config: EngineConfig) -> Engine:
 
     Raises InvalidOption for an unknown name, EngineNotInstalled where a package is missing, and what the engine raises.
     """
-    name = choose_engine(config.engine)
+    name = config.engine
+    check_engine(name)
     module, _, function = ENGINES[name].partition(":")
     try:
         load = cast("Callable[[EngineConfig], Engine]", getattr(import_module(module), function))
@@ -41,6 +48,6 @@ def load_engine(config: EngineConfig) -> Engine:
         if (error.name or "").partition(".")[0] == "auricle":
             raise
         raise EngineNotInstalled(
-            f"engine {name!r} cannot be imported ({error}); install it with: pip install '{_INSTALL[name]}'"
+            f"engine {name!r} cannot be imported ({error}); install it with: pip install '{INSTALL[name]}'"
         ) from error
     return load(config)

@@ -1,4 +1,4 @@
-"""Model names into folders with CTranslate2 weights: the embedded model, aliases, hub repositories, local folders.
+"""Model names into folders with weights: the embedded model, aliases, hub repositories, local folders.
 
 A downloaded model is the plain folder ``DATA_DIR/models/ORG--REPO[@REVISION]``; copying it to another machine's data
 folder installs it there. What is still on its way lies in ``DATA_DIR/models/.partial`` and is never taken for a model.
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.engines import hub
-from auricle.engines.model_folder import CONVERT_HINT, folder_problem, read_manifest
+from auricle.engines.folder_format import CONVERT_HINT
+from auricle.engines.model_folder import folder_problem, read_manifest
 from auricle.errors import InvalidOption, ModelNotFound
 
 NANO = "nano"
@@ -137,7 +138,7 @@ def find_model(name: str, *, data_dir: Path, allow_local: bool = False) -> Model
         problem = folder_problem(folder)
         if problem is not None:
             raise ModelNotFound(
-                f"{folder} is not a CTranslate2 Whisper model: {problem}; {CONVERT_HINT}", param="model"
+                f"{folder} is not a Whisper model that can be read: {problem}; {CONVERT_HINT}", param="model"
             )
         return _describe(folder, name=name, source="local")
     target = _hub_model(name)

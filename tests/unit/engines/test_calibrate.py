@@ -1,89 +1,89 @@
-import json
-from dataclasses import replace
-from pathlib import Path
+"""What is made of the times of an engine that is made up, and costs exactly what the test says."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 
-from auricle.engines.base import EngineConfig
-from auricle.engines.calibrate import BatchCost, Table, Trial, candidates, load_table, save_table, table_path, tuned
+from auricle.engines.calibrate import BATCHES, TYPICAL_TOKENS, least_of, measure
+from auricle.engines.speed import BatchCost, Trial
+from auricle.errors import EngineOutOfMemory
+from auricle.types import Row
+
+ENCODE_S, START_S, TOKEN_S = 0.5, 0.05, 0.01
+"""Of a row; a token costs as much for each beam."""
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> EngineConfig:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "model.bin").write_bytes(b"weights")
-    return EngineConfig(engine="ct2", model_name="base", model_path=folder, device="cpu")
+class Arithmetic:
+    """Adds up what rows cost, and keeps encodings for ever."""
+
+    def __init__(self, *, most_rows: int = 100) -> None:
+        self.known: set[str] = set()
+        self.batches: list[Sequence[Row]] = []
+        self.most_rows = most_rows
+
+    async def decode(self, rows: Sequence[Row]) -> float:
+        self.batches.append(rows)
+        if len(rows) > self.most_rows:
+            raise EngineOutOfMemory("no room")
+        fresh = {row.key for row in rows} - self.known
+        self.known |= fresh
+        options = rows[0].options
+        assert options.max_new_tokens is not None
+        return len(fresh) * ENCODE_S + len(rows) * (START_S + options.max_new_tokens * options.beam_size * TOKEN_S)
 
 
-def trial(compute_type: str, **row_s: float) -> Trial:
-    """``b4=0.5`` is half a second a row in batches of 4."""
-    costs = tuple(
-        BatchCost(rows=int(name[1:]), encode_s=seconds, start_s=0.0, token_s=0.0) for name, seconds in row_s.items()
-    )
-    return Trial(compute_type=compute_type, costs=costs)
+async def measured(engine: Arithmetic, **asked: Any) -> list[BatchCost]:
+    asked = {"beam_sizes": (1, 5), "encodes_in_batches": False} | asked
+    sizes = measure(engine.decode, np.zeros((80, 3000), np.float32), prompt=(1, 2), eot=9, **asked)
+    return [cost async for found in sizes for cost in found]
 
 
-def table(*trials: Trial) -> Table:
-    return Table(measured_at="2026-01-02T03:04:05+00:00", trials=trials)
+@pytest.mark.parametrize("encodes_in_batches", [False, True])
+async def test_encoder_and_decoder_are_told_apart(encodes_in_batches: bool):
+    costs = await measured(Arithmetic(), encodes_in_batches=encodes_in_batches)
+    assert [(cost.rows, cost.beam_size) for cost in costs] == [(rows, beam) for rows in BATCHES for beam in (1, 5)]
+    for cost in costs:
+        assert cost.encode_s == pytest.approx(ENCODE_S)
+        assert cost.decode_s == pytest.approx(START_S + TYPICAL_TOKENS * cost.beam_size * TOKEN_S)
 
 
-def test_the_smallest_batch_that_no_other_beats_by_much_is_best():
-    assert trial("float32", b1=1.0, b2=0.8, b4=0.52, b8=0.5).best.rows == 4
-    assert trial("float32", b1=1.0, b2=0.8, b4=0.6, b8=0.5).best.rows == 8
+async def test_where_rows_are_encoded_one_by_one_few_are_encoded():
+    engine = Arithmetic()
+    await measured(engine)
+    assert len(engine.known) == 3
+    whole = Arithmetic()
+    await measured(whole, encodes_in_batches=True)
+    assert len(whole.known) == 1 + 2 * sum(BATCHES)
 
 
-def test_a_less_exact_format_must_be_clearly_faster():
-    assert table(trial("float32", b1=1.0), trial("int8_float32", b1=0.5)).best.compute_type == "int8_float32"
-    assert table(trial("float32", b1=1.0), trial("int8_float32", b1=0.97)).best.compute_type == "float32"
+async def test_every_row_has_as_many_tokens_as_are_asked_for():
+    engine = Arithmetic()
+    await measured(engine)
+    assert {row.options.suppress_tokens for rows in engine.batches for row in rows} == {(9,)}
+    assert {row.prompt for rows in engine.batches for row in rows} == {(1, 2)}
 
 
-def test_tokens_count_as_well_as_the_encoder():
-    slow_decoder = BatchCost(rows=1, encode_s=0.1, start_s=0.0, token_s=0.1)
-    slow_encoder = BatchCost(rows=1, encode_s=1.0, start_s=0.0, token_s=0.01)
-    assert slow_encoder.row_s < slow_decoder.row_s
+async def test_the_first_batch_of_a_size_does_not_count():
+    class SlowAtFirst(Arithmetic):
+        async def decode(self, rows: Sequence[Row]) -> float:
+            kinds = {(len(batch), batch[0].options.beam_size) for batch in self.batches}
+            return await super().decode(rows) + (0.0 if (len(rows), rows[0].options.beam_size) in kinds else 60.0)
+
+    assert await measured(SlowAtFirst()) == await measured(Arithmetic())
 
 
-def test_what_the_settings_leave_open_comes_from_the_table(config: EngineConfig):
-    measured = table(trial("float32", b1=1.0), trial("int8_float32", b1=0.5, b2=0.4))
-    chosen = tuned(config, measured)
-    assert (chosen.compute_type, chosen.max_batch) == ("int8_float32", 2)
-    set_by_hand = replace(config, compute_type="float32", max_batch=7)
-    assert tuned(set_by_hand, measured) == set_by_hand
-    assert tuned(config, None) == config
+async def test_sizes_that_do_not_fit_are_left_out():
+    assert [cost.rows for cost in await measured(Arithmetic(most_rows=2), beam_sizes=(5,))] == [1, 2]
+    assert await measured(Arithmetic(most_rows=0)) == []
 
 
-def test_a_table_comes_back_as_it_was_kept(config: EngineConfig, tmp_path: Path):
-    measured = table(trial("float32", b1=1.0), trial("int8_float32", b1=0.5, b2=0.4))
-    assert load_table(config, tmp_path) is None
-    path = save_table(config, tmp_path, measured)
-    assert load_table(config, tmp_path) == measured
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    assert json.loads(path.read_text())["identity"]["model"] == "base"
+def test_of_two_trials_the_least_counts():
+    def trial(*costs: tuple[int, float, float]) -> Trial:
+        found = (BatchCost(rows=r, beam_size=1, encode_s=e, decode_s=d) for r, e, d in costs)
+        return Trial(engine="ct2", compute_type="int8", costs=tuple(found))
 
-
-def test_another_model_setting_or_size_has_a_table_of_its_own(config: EngineConfig, tmp_path: Path):
-    save_table(config, tmp_path, table(trial("float32", b1=1.0)))
-    for change in ({"model_name": "small"}, {"threads": 1}, {"compute_type": "float32"}, {"device_index": 1}):
-        assert load_table(replace(config, **change), tmp_path) is None
-    assert load_table(replace(config, max_batch=3), tmp_path) is not None
-    (config.model_path / "model.bin").write_bytes(b"longer weights")
-    assert load_table(config, tmp_path) is None
-
-
-@pytest.mark.parametrize(
-    "body", ["", "[]", "{}", "null", '{"measured_at": "x", "trials": []}', '{"measured_at": "x", "trials": [{"a": 1}]}',
-             '{"measured_at": "x", "trials": [{"compute_type": "float32", "costs": []}]}',
-             '{"measured_at": "x", "trials": [{"compute_type": "float32", "costs": [{"rows": 1}]}]}', "\xff"],
-)  # fmt: skip
-def test_a_damaged_table_is_as_good_as_none(config: EngineConfig, tmp_path: Path, body: str):
-    path = table_path(config, tmp_path)
-    path.parent.mkdir()
-    path.write_bytes(body.encode("latin-1"))
-    assert load_table(config, tmp_path) is None
-
-
-def test_a_format_that_is_set_is_the_only_one_tried(config: EngineConfig):
-    assert candidates(replace(config, compute_type="int16")) == ("int16",)
-    assert "int8_float32" in candidates(config)
-    assert candidates(replace(config, engine="fake")) == ("auto",)
+    first = trial((1, 0.5, 0.02), (2, 0.5, 0.01))
+    second = trial((1, 0.6, 0.01))
+    assert least_of(first, second) == trial((1, 0.5, 0.01), (2, 0.5, 0.01))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from auricle.engines.base import EngineConfig
-from auricle.engines.registry import ENGINES, choose_engine, load_engine
+from auricle.engines.registry import ENGINES, check_engine, installed_engines, load_engine
 from auricle.errors import EngineNotInstalled, InvalidOption
 
 
@@ -12,14 +12,15 @@ def config(engine: str) -> EngineConfig:
     return EngineConfig(engine=engine, model_name="m", model_path=Path())
 
 
-def test_auto_is_ct2_and_a_name_is_itself():
-    assert choose_engine("auto") == "ct2"
-    assert [choose_engine(name) for name in ENGINES] == list(ENGINES)
+def test_all_engines_have_names_that_are_known():
+    for name in ENGINES:
+        check_engine(name)
 
 
-def test_an_unknown_engine_is_refused_with_the_names_of_those_there_are():
+@pytest.mark.parametrize("name", ["whisperer", "auto"])
+def test_an_unknown_engine_is_refused_with_the_names_of_those_there_are(name: str):
     with pytest.raises(InvalidOption, match="auto, ct2, fake") as caught:
-        load_engine(config("whisperer"))
+        load_engine(config(name))
     assert caught.value.param == "engine"
 
 
@@ -28,6 +29,12 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "auricle.engines.ct2_engine", raising=False)
     with pytest.raises(EngineNotInstalled, match="pip install 'auricle'"):
         load_engine(config("ct2"))
+
+
+def test_engines_are_found_without_importing_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "ctranslate2", raising=False)
+    assert {"ct2", "fake"} <= installed_engines()
+    assert "ctranslate2" not in sys.modules
 
 
 def test_an_engine_is_loaded_by_its_name():

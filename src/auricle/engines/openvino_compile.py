@@ -1,0 +1,188 @@
+"""From a model's folder to its compiled encoder and decoder: number format, graph, and the cache on disk."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+# OpenVINO carries no complete types.
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from auricle.engines.base import EngineConfig
+from auricle.engines.checkpoint import Checkpoint
+from auricle.engines.ct2_format import read_ct2
+from auricle.engines.folder_format import format_of
+from auricle.engines.heap import give_freed_memory_back
+from auricle.engines.hf_format import read_hf
+from auricle.engines.openvino_cache import CompiledCache, Entry, cache_key, fingerprint
+from auricle.engines.openvino_graph import GraphBuilder
+from auricle.errors import EngineFailed, InvalidOption
+
+COMPUTE_TYPES = {
+    "int8": "8-bit weights with activations rounded on the fly, the rest in bfloat16 where the CPU has it",
+    "int8_bfloat16": "the same, with the rest in bfloat16",
+    "int8_float32": "the same, with the rest in float32",
+    "bfloat16": "bfloat16 products",
+    "float32": "exact",
+}
+
+Hints = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledWhisper:
+    """The networks, and what must be known of the model to run them."""
+
+    encoder: ov.CompiledModel
+    """Of windows of the full length."""
+    short_encoder: ov.CompiledModel
+    """Of windows of any length."""
+    decoder: ov.CompiledModel
+    checkpoint: Checkpoint
+    compute_type: str
+    """One of ``COMPUTE_TYPES``, settled."""
+    was_cached: bool
+    mapped: Entry | None
+    """What the networks were taken from; they use its memory without keeping it alive."""
+
+
+def compile_whisper(config: EngineConfig) -> CompiledWhisper:
+    """The model of ``config``, compiled now or taken from ``config.cache_dir``.
+
+    Raises InvalidOption for a compute type that is not to be had, EngineFailed for files that are missing or damaged.
+    """
+    core = ov.Core()
+    compute_type = choose_compute_type(config.compute_type, _capabilities(core))
+    try:
+        checkpoint = read_checkpoint(config.model_path)
+    except EngineFailed as error:
+        raise EngineFailed(f"{config.model_name} cannot be loaded: {error.message}") from error
+    threads = config.threads or os.cpu_count() or 1
+    try:
+        try:
+            return _load(core, config, checkpoint, compute_type, _hints(compute_type, threads))
+        except RuntimeError:
+            # Where the instructions to round activations on the fly are missing, 8-bit weights alone still run.
+            return _load(core, config, checkpoint, compute_type, _hints(compute_type, threads, round_activations=False))
+    except RuntimeError as error:
+        raise EngineFailed(f"OpenVINO cannot compile {config.model_name}: {error}") from error
+
+
+def _load(
+    core: ov.Core, config: EngineConfig, checkpoint: Checkpoint, compute_type: str, hints: Hints
+) -> CompiledWhisper:
+    about = {
+        "model": fingerprint(config.model_path),
+        "code": fingerprint(Path(__file__).parent),
+        "openvino": ov.__version__,
+        "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")),
+        "capabilities": " ".join(sorted(_capabilities(core))),
+        "compute_type": compute_type,
+        "hints": str(sorted(hints.items())),
+    }
+    key = cache_key(about)
+    cache = None
+    if config.cache_dir is not None and "EXPORT_IMPORT" in _capabilities(core):
+        cache = CompiledCache(folder=config.cache_dir, max_bytes=config.cache_bytes)
+    models, entry = _take(core, cache, key, hints)
+    was_cached = bool(models)
+    if not models:
+        made: list[ov.CompiledModel] = []
+        compiling = _compile(core, checkpoint, compute_type, hints)
+        if cache and cache.write(key, _export(compiling, made), about):
+            # Taken back from the file, the weights are mapped and not in memory twice.
+            models, entry = _take(core, cache, key, hints)
+        models = models or [*made, *compiling]
+        del made
+    if entry:
+        entry.forget_pages()
+    give_freed_memory_back()
+    encoder, short_encoder, decoder = models
+    return CompiledWhisper(
+        encoder=encoder,
+        short_encoder=short_encoder,
+        decoder=decoder,
+        checkpoint=checkpoint,
+        compute_type=compute_type,
+        was_cached=was_cached,
+        mapped=entry,
+    )
+
+
+def choose_compute_type(asked: str, capabilities: Collection[str]) -> str:
+    """What ``asked`` means on a CPU of these capabilities (OpenVINO's names).
+
+    Raises InvalidOption for an unknown name, and for bfloat16 where there is none.
+    """
+    has_bfloat16 = "BF16" in capabilities
+    if asked in {"auto", "default", "int8"}:
+        return "int8_bfloat16" if has_bfloat16 else "int8_float32"
+    if asked not in COMPUTE_TYPES:
+        known = ", ".join(COMPUTE_TYPES)
+        raise InvalidOption(f"engine 'openvino' has no compute type {asked!r}; it has {known}", param="compute_type")
+    if asked.endswith("bfloat16") and not has_bfloat16:
+        raise InvalidOption(
+            f"this CPU has no bfloat16 products for compute type {asked!r}; use int8 or float32", param="compute_type"
+        )
+    return asked
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """The model of a folder in either form. Raises EngineFailed for files that are missing or damaged."""
+    return read_hf(folder) if format_of(folder) == "hf" else read_ct2(folder)
+
+
+def _capabilities(core: ov.Core) -> list[str]:
+    return core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _hints(compute_type: str, threads: int, *, round_activations: bool = True) -> Hints:
+    precision = "bf16" if compute_type.endswith("bfloat16") else "f32"
+    hints: Hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": precision,
+        # By default the cache of the self-attention is rounded to 8 bits.
+        "KV_CACHE_PRECISION": precision,
+    }
+    if compute_type.startswith("int8"):
+        hints["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "64" if round_activations else "0"
+    return hints
+
+
+def _compile(core: ov.Core, checkpoint: Checkpoint, compute_type: str, hints: Hints) -> Iterator[ov.CompiledModel]:
+    """Encoder, encoder of any length, decoder; each when it is asked for."""
+    builder = GraphBuilder(checkpoint, int8=compute_type.startswith("int8"), half=compute_type.endswith("bfloat16"))
+    encoder = builder.build_encoder()
+    fixed = encoder.clone()
+    # A length that is fixed takes a twentieth less time.
+    fixed.reshape({"features": [1, checkpoint.shape.n_mels, 2 * checkpoint.shape.audio_positions]})
+    yield core.compile_model(fixed, "CPU", hints)
+    yield core.compile_model(encoder, "CPU", hints)
+    yield core.compile_model(builder.build_decoder(list(checkpoint.alignment_heads)), "CPU", hints)
+
+
+def _export(models: Iterable[ov.CompiledModel], made: list[ov.CompiledModel]) -> Iterator[memoryview]:
+    """What goes to disk of each model, which is put into ``made``."""
+    for model in models:
+        made.append(model)
+        yield model.export_model().getbuffer()
+
+
+def _take(
+    core: ov.Core, cache: CompiledCache | None, key: str, hints: Hints
+) -> tuple[list[ov.CompiledModel], Entry | None]:
+    """The models of an entry; none where there is no entry, or OpenVINO does not take it."""
+    entry = cache.read(key) if cache else None
+    if entry is None:
+        return [], None
+    try:
+        tensors = [ov.Tensor(part, shared_memory=True) for part in entry.parts]
+        return [core.import_model(tensor, "CPU", hints) for tensor in tensors], entry
+    except RuntimeError:
+        return [], None

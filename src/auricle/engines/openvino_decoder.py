@@ -1,0 +1,77 @@
+"""Whisper's decoder on OpenVINO while it decodes one batch: its inference request, and how far it has come."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+# OpenVINO carries no complete types.
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from auricle.engines.openvino_tensors import Cross, join
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """What the decoder says for N rows: its own memory, which may be written to and holds until the next step."""
+
+    logits: Floats
+    """(N, places, vocabulary) at the places that were asked for."""
+    queries: Floats
+    """(N, L, heads, d) of the alignment heads, at all places."""
+
+
+class DecoderRun:
+    """The decoder on some windows, from the prompt on. Several runs may take turns.
+
+    A row is a hypothesis of a window; each window has as many rows as any other, side by side.
+    """
+
+    def __init__(self, decoder: ov.CompiledModel, windows: Sequence[Cross]) -> None:
+        # A request whose state is reset and grown anew with other rows gives NaN (2026.4); a fresh one costs little.
+        self._request = decoder.create_infer_request()
+        self._length = 0
+        self.take(windows)
+
+    def take(self, windows: Sequence[Cross]) -> None:
+        """From the next step on the rows belong to these windows."""
+        for number, parts in enumerate(zip(*windows, strict=True)):
+            name = f"cross_{'kv'[number % 2]}{number // 2}"
+            self._request.set_tensor(name, parts[0] if len(parts) == 1 else join(parts))
+
+    def step(
+        self, tokens: Sequence[Sequence[int]], wanted: Sequence[int], came_from: Sequence[int] | None = None
+    ) -> Answer:
+        """Take ``tokens`` (N, L) behind the earlier ones of the rows ``came_from`` (N,) of the last step, and answer at
+        the places ``wanted`` of L.
+        """
+        rows, length = len(tokens), len(tokens[0])
+        inputs: dict[str, NDArray[Any]] = {
+            "tokens": np.array(tokens, np.int32),
+            "positions": np.arange(self._length, self._length + length, dtype=np.int32),
+            "beam_idx": np.arange(rows, dtype=np.int32) if came_from is None else np.array(came_from, np.int32),
+            "mask": self._mask(rows, length),
+            "wanted": np.array(wanted, np.int32),
+        }
+        for name, array in inputs.items():
+            self._request.set_tensor(name, ov.Tensor(array))
+        self._request.infer()
+        self._length += length
+        return Answer(logits=self._request.get_tensor("logits").data, queries=self._request.get_tensor("queries").data)
+
+    def _mask(self, rows: int, length: int) -> Floats:
+        """(N, 1, L, all places): no token sees a later one.
+
+        The same mask is given for every row: one that is stretched over the rows is applied to the first row only
+        where bfloat16 is used (2026.4), and the prompts of the others were wrong.
+        """
+        mask = np.zeros((rows, 1, length, self._length + length), np.float32)
+        mask[..., self._length :] = np.triu(np.full((length, length), -math.inf, np.float32), 1)
+        return mask
