@@ -15,9 +15,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Auricle needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12 demo" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
+# OpenVINO is the faster engine on many CPUs, but not every platform has a wheel of it.
 $(RUNTIME): pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up $(VENV), once: about half a minute."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,openvino]' || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
 $(STAMP): pyproject.toml | $(VENV)/bin/python

@@ -71,6 +71,8 @@ def http_page() -> str:
     parts = [
         "A running server shows its routes, with forms to try them, at `/docs` (the browser loads that page's script "
         "from a public network), and describes them for machines at `/openapi.json`.",
+        "A server with [keys](../how-to/public-server.md) needs one with every request, but for `/health…`, `/docs` and "
+        "`/openapi.json`; all others answer 401 without, and 429 where the limit of a key is reached.",
         "Every answer carries `x-request-id` (the one that was sent, or a new one) and `openai-processing-ms`. "
         "Errors are described under [Errors](errors.md), bodies under [Formats](formats.md).",
     ]
@@ -78,6 +80,8 @@ def http_page() -> str:
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
             parts.append(f"## {method.upper()} {path}\n\n{_describe_operation(operation)}")
+            if query := [one for one in operation.get("parameters", ()) if one["in"] == "query"]:
+                parts.append(_query(query))
             if "requestBody" in operation:
                 parts.append(_form(operation["requestBody"], path, forms))
             if operation["responses"].keys() - {"200", "default"}:
@@ -98,8 +102,9 @@ def errors_page() -> str:
     example = {"error": {"message": "…", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}}
     return _page(
         "Errors",
-        "Every error of the HTTP API has the envelope of OpenAI's API. `message` says what was wrong and what to do, "
-        "`code` is stable and meant for programs, `param` names the field at fault.",
+        "Every error of the HTTP API has the envelope of OpenAI's API, but for the routes of "
+        "[other servers](../how-to/move-from-another-server.md), which have theirs. `message` says what was wrong and "
+        "what to do, `code` is stable and meant for programs, `param` names the field at fault.",
         f"```json\n{json.dumps(example, ensure_ascii=False)}\n```",
         _table(("Class", "`code`", "HTTP status", "`type`", "Exit code", "Retry?", "When"), rows),
         f"Nothing raises {', '.join(unused)} yet; they are kept for features to come.",
@@ -205,16 +210,23 @@ def _describe_operation(operation: Any) -> str:
 
 
 def _form(body: Any, path: str, seen: dict[str, str]) -> str:
-    schema = body["content"]["multipart/form-data"]["schema"]
+    content = body["content"]
+    is_form = "multipart/form-data" in content
+    schema = content["multipart/form-data" if is_form else "application/json"]["schema"]
     rows: list[Sequence[str]] = []
     for name, field in schema["properties"].items():
-        label = _code(name) + (" (required)" if name in schema["required"] else "")
+        label = _code(name) + (" (required)" if name in schema.get("required", ()) else "")
         rows.append((label, _describe_type(field), field["description"]))
-    table = _table(("Form field", "Type", "What it does"), rows)
+    table = _table(("Form field" if is_form else "JSON key", "Type", "What it does"), rows)
     if table in seen:
-        return f"The form is that of [{seen[table]}](#{_anchor('POST ' + seen[table])})."
+        return f"The body is that of [{seen[table]}](#{_anchor('POST ' + seen[table])})."
     seen[table] = path
     return table
+
+
+def _query(parameters: Sequence[Any]) -> str:
+    rows = [(_code(one["name"]), _describe_type(one["schema"]), one.get("description", "")) for one in parameters]
+    return _table(("Query parameter", "Type", "What it does"), rows)
 
 
 def _responses(responses: Any) -> str:
@@ -247,6 +259,8 @@ def _describe_type(schema: Any) -> str:
 
 def _describe_list(schema: Any) -> str:
     items = schema["items"]
+    if items.get("type") == "object":
+        return "list of objects"
     return "list of " + (_describe_type(items) if items.keys() & {"enum", "const"} else "texts")
 
 
@@ -273,9 +287,8 @@ def _default(name: str) -> str:
         return _code(str(value).lower())
     if isinstance(value, float):
         return f"`{value:g}`"
-    if isinstance(value, tuple):
-        return _code(",".join(value))
-    return "" if value == {} else _code(value)
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return "" if value == {} or not text else _code(text)
 
 
 def _flags(name: str, schema: Any) -> str:

@@ -11,6 +11,7 @@ from auricle.types import Samples
 
 ROOT = Path(__file__).parents[1]
 NANO = ROOT / "src" / "auricle" / "models" / "nano"
+NANO_HF = ROOT / "models" / "nano" / "hf"
 AUDIO = ROOT / "tests" / "audio"
 SAMPLES = AUDIO / "samples"
 NAMES = sorted(path.stem for path in SAMPLES.iterdir() if path.suffix in {".wav", ".flac"})

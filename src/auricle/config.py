@@ -6,8 +6,11 @@ Read by the entry layer only (server, cli, runtime); everything below gets plain
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from auricle.config_aliases import AliasSource, CompatSystem
+from auricle.net.addresses import Allowlist
 
 
 def _data_dir() -> Path:
@@ -66,20 +69,21 @@ class Settings(BaseSettings):
     )
     allow_model_admin: bool = Field(
         default=False,
-        description="Let clients of other machines pull, load, unload and remove models; without it only those of "
-        "this machine may.",
+        description="On a server without keys, let clients of other machines pull, load, unload and remove models; "
+        "else only those of this machine may. With keys, admin keys may.",
     )
 
     engine: str = Field(
         default="auto",
-        description="Engine that runs the network: `auto` (ct2), `ct2`, `openvino`, or `fake` for tests.",
+        description="Engine that runs the network: `ct2`, `openvino`, or `fake` for tests. `auto` takes ct2 on CUDA, "
+        "and on a CPU the faster one: as it was measured (`calibrate`), else openvino on processors with bfloat16.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the engine runs.")
     device_index: int = Field(default=0, ge=0, description="Which CUDA device.")
     compute_type: str = Field(
         default="auto",
         description="Number format of the weights, as CTranslate2 names them; `auto` takes the fastest that was "
-        "measured, else what the device does well.",
+        "measured, else what the engine does well on the device.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0 takes all cores.")
     max_batch: int = Field(
@@ -87,16 +91,82 @@ class Settings(BaseSettings):
         ge=0,
         description="Most rows of a batch; 0 takes what was measured, else what suits the device.",
     )
+    engine_cache_max_mb: float = Field(
+        default=4096.0,
+        ge=0,
+        description="Size in MiB of `engines/` in the data folder, where the OpenVINO engine keeps compiled models so "
+        "that they start sooner; what was unused for longest goes first. 0 keeps none.",
+    )
     calibrate: Literal["off", "auto"] = Field(
         default="off",
-        description="`auto` measures number formats and batch sizes before a model is first started on this machine, "
-        "which takes from seconds to minutes; `auricle doctor --calibrate` does it by hand.",
+        description="`auto` measures engines, number formats and batch sizes before a model is first started on this "
+        "machine, which takes minutes; `auricle doctor --calibrate` does it by hand.",
     )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="A key that every request must bring, for the simple case of one. More keys: `auricle keys`, or "
+        "`keys_file`. Commands that talk to a server send it.",
+    )
+    admin_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="A key whose requests may also manage models, and see what all keys have used.",
+    )
+    rapidapi_proxy_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Lets in what comes through RapidAPI with this secret in `X-RapidAPI-Proxy-Secret`; "
+        "`X-RapidAPI-User` says for whom, `X-RapidAPI-Subscription` of which tier.",
+    )
+    keys_file: str = Field(
+        default="", description="TOML or JSON file with any number of keys; it is read again when it changes."
+    )
+    tiers: str = Field(
+        default="free=10/hour;premium=1000/hour",
+        description="Limits that keys can have, `name=limit,…;name=…`. A limit is a number of requests, or of seconds "
+        "of audio, per second, minute, hour or day: `10/hour`, `600s/hour`. A key without a tier has no limit.",
+    )
+    allow_no_keys: bool = Field(
+        default=False,
+        description="Listen on an address that other machines can reach even if there are no keys. Whoever can reach "
+        "the server can then use it.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of web pages that browsers let use the server, with commas between: "
+        "`https://app.example.com`; `*` for all.",
+    )
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names that requests may give the server in their `Host` header, with commas between: "
+        "`stt.example.com`, `*.example.com`; `*` for all. Where it is set, others are refused, except this machine's "
+        "own. A server without keys on a loopback address takes no other names with a dot in them by itself.",
+    )
     max_upload_mb: float = Field(default=1024.0, gt=0, description="Largest upload in MiB.")
+    max_json_audio_mb: float = Field(
+        default=25.0,
+        gt=0,
+        le=512,
+        description="Largest audio in the body of a JSON request, in MiB. Unlike an upload it has to fit into memory.",
+    )
     max_audio_s: float = Field(default=6 * 3600.0, gt=0, description="Longest audio in decoded seconds.")
+    max_url_s: float = Field(
+        default=1800.0,
+        gt=0,
+        description="Longest time to fetch the file behind a URL; its size has the limit of uploads.",
+    )
+    url_allowlist: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="What URLs of files and webhooks may lead to beyond the public internet, with commas between: "
+        "hosts (`files.example.com`, `*.example.com`), networks (`10.0.0.0/8`), addresses, and buckets (`s3://name`, "
+        "`gs://*`).",
+    )
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs the webhooks of jobs that name no secret: `whsec_` and 24 to 64 bytes in base64. Empty "
+        "signs none of them.",
+    )
     max_requests: int = Field(default=256, gt=0, description="Transcriptions in progress at once; more get 429.")
     max_queued_audio_s: float = Field(
         default=86_400.0,
@@ -113,7 +183,8 @@ class Settings(BaseSettings):
     min_upload_kb_s: float = Field(
         default=1.0,
         ge=0,
-        description="Slowest upload in KiB/s over 30 s; slower ones get 408. 0 for no limit.",
+        description="Slowest upload in KiB/s over 30 s; slower ones get 408, and slower files behind URLs are given "
+        "up. 0 for no limit.",
     )
     max_windows_in_flight: int = Field(
         default=16, gt=0, description="Windows of one request that exist at once; bounds its memory."
@@ -160,14 +231,42 @@ class Settings(BaseSettings):
         ge=0,
         description="Size of the kept results in MiB; the least recently used go first. 0 keeps none.",
     )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Database for jobs, keys and kept results: `postgresql://user:password@host/name` (needs the extra "
+        "`postgres`), which several servers may share. Empty for `auricle.db` in the data folder.",
+    )
+    max_running_jobs: int = Field(
+        default=8, gt=0, description="Jobs that are worked on at once; more keep a GPU busy where files are short."
+    )
+    max_queued_jobs: int = Field(
+        default=100_000, gt=0, description="Jobs that wait at once; more get 429. Their audio waits on the disk."
+    )
+    max_queued_jobs_per_key: int = Field(
+        default=50_000, ge=0, description="Jobs of one key that wait at once; 0 for no limit of its own."
+    )
+    max_batch_jobs: int = Field(default=1000, gt=0, le=10_000, description="Jobs in one `POST /v1/jobs/batch`.")
+    job_tries: int = Field(
+        default=4,
+        gt=0,
+        description="Runs without progress after which a job fails whose error may pass, such as a lost engine.",
+    )
+    job_retention_s: float = Field(
+        default=7 * 86_400.0, gt=0, description="How long a job and its result are kept after its end."
+    )
+    job_audio_retention_s: float = Field(
+        default=0.0, ge=0, description="How long the audio of a job is kept after its end."
+    )
     zero_retention: bool = Field(
-        default=False, description="Keep nothing of results on disk, and erase what earlier runs of the server kept."
+        default=False,
+        description="Keep no results on disk, and erase what earlier runs of the server kept. The result of a job is "
+        "forgotten a minute after it was fetched, and after an hour in any case.",
     )
     join_grace_s: float = Field(
         default=5.0,
         ge=0,
         description="How long a transcription goes on whose clients have all left, for one that tries again; never for "
-        "longer than it has run already.",
+        "longer than a second or a tenth of what it has run already.",
     )
     shutdown_timeout_s: float = Field(
         default=30.0, ge=0, description="Time that running requests get to finish when the server stops."
@@ -199,10 +298,45 @@ class Settings(BaseSettings):
         "faster for short clips. Texts can differ slightly; windows that look wrong are done again in full.",
     )
 
-    @field_validator("preload_models", "pinned_models", mode="before")
+    compat_env: Annotated[tuple[CompatSystem, ...], NoDecode] = Field(
+        default=(),
+        description="Other systems whose environment variables count here too, with commas between; their names are "
+        "listed under `Move from another server`.",
+    )
+    health_status: Literal["ok", "healthy"] = Field(
+        default="ok", description="What `status` of `GET /health` says; clients of Whisper API Server want `healthy`."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then our variables, then those of other systems."""
+        return init_settings, env_settings, AliasSource(settings_cls)
+
+    @field_validator(
+        "preload_models",
+        "pinned_models",
+        "cors_origins",
+        "trusted_hosts",
+        "url_allowlist",
+        "compat_env",
+        mode="before",
+    )
     @classmethod
     def _parse_list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("url_allowlist")
+    @classmethod
+    def _check_allowlist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Allowlist.parse(value)
+        return value
 
     @field_validator("model_aliases", "model_priority", mode="before")
     @classmethod

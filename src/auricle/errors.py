@@ -8,15 +8,21 @@
     │   ├── CorruptAudio       audio that breaks off or cannot be decoded
     │   ├── EmptyAudio         no bytes
     │   ├── InvalidOption      an option's value is wrong (``param`` names it)
+    │   │   └── IdempotencyConflict  the key was used for another request
     │   ├── UnsupportedOption  the option is right, but not for this model
     │   ├── AudioTooLarge      more bytes than ``max_upload_mb``
     │   ├── AudioTooLong       more decoded seconds than ``max_audio_s``
-    │   └── ForbiddenUrl       an address that must not be fetched
+    │   ├── ForbiddenUrl       an address that must not be fetched
+    │   └── UrlUnreachable     a URL that gives no file now
+    │       └── UrlRefused     another try would not help
+    ├── Forbidden              who asks may not do that
+    │   └── InvalidKey         no key, or none that is valid
     ├── NotFound
     │   ├── ModelNotFound
     │   └── JobNotFound
     ├── Busy                   try again later
     │   ├── QueueFull
+    │   ├── RateLimited        what the key may use is used up
     │   ├── MemoryPressure
     │   ├── DeadlineExceeded
     │   ├── ModelLoading
@@ -26,6 +32,9 @@
     │   ├── EngineFailed
     │   └── EngineOutOfMemory
     └── JobError
+        ├── JobNotFinished     it has no result yet
+        ├── JobCancelled       it has no result, and will have none
+        └── JobKilledEngine    its audio ended the engine or the server, time and again
 
 The classes know no HTTP. ``server/errors.py`` maps them to status codes, ``cli/exit_codes.py`` to exit codes.
 """
@@ -80,6 +89,12 @@ class InvalidOption(InputError):
     code = "invalid_option"
 
 
+class IdempotencyConflict(InvalidOption):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_conflict"
+
+
 class UnsupportedOption(InputError):
     """The option exists, but this model or build cannot do it."""
 
@@ -102,6 +117,32 @@ class ForbiddenUrl(InputError):
     """An address that must not be fetched."""
 
     code = "forbidden_url"
+
+
+class UrlUnreachable(InputError):
+    """A URL that gives no file now: no such host, no answer, a server in trouble."""
+
+    code = "url_unreachable"
+    retryable = True
+
+
+class UrlRefused(UrlUnreachable):
+    """A URL whose server says no, or is too slow: another try would not help."""
+
+    code = "url_refused"
+    retryable = False
+
+
+class Forbidden(AuricleError):
+    """Who asks may not do that."""
+
+    code = "forbidden"
+
+
+class InvalidKey(Forbidden):
+    """No key where one is needed, or one that is not valid."""
+
+    code = "invalid_api_key"
 
 
 class NotFound(AuricleError):
@@ -133,6 +174,12 @@ class QueueFull(Busy):
     """Too much work is queued."""
 
     code = "queue_full"
+
+
+class RateLimited(Busy):
+    """What the key may use in this window of time is used up."""
+
+    code = "rate_limit_exceeded"
 
 
 class MemoryPressure(Busy):
@@ -189,3 +236,22 @@ class JobError(AuricleError):
     """A job could not be run to its end."""
 
     code = "job_error"
+
+
+class JobNotFinished(JobError):
+    """The job has no result yet."""
+
+    code = "job_not_finished"
+    retryable = True
+
+
+class JobCancelled(JobError):
+    """The job was cancelled, so there is no result."""
+
+    code = "job_cancelled"
+
+
+class JobKilledEngine(JobError):
+    """The engine, or the server itself, died time and again while it worked on the job."""
+
+    code = "job_killed_engine"

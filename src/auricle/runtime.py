@@ -1,23 +1,23 @@
 """Puts the parts together; what the server and the command line both stand on."""
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import log2
 from pathlib import Path
+from uuid import uuid4
 
-from auricle.batching.calibration import calibrate
 from auricle.batching.device import Devices
 from auricle.batching.metrics import Metrics
 from auricle.batching.replica import start_replica
 from auricle.batching.scheduler import Scheduler
 from auricle.config import Settings
 from auricle.engines.base import EngineConfig
-from auricle.engines.calibrate import load_table, save_table, tuned
 from auricle.engines.devices import cuda_memory_bytes
-from auricle.engines.registry import choose_engine
+from auricle.engines.registry import check_engine
 from auricle.engines.weights import default_model
+from auricle.jobs.service import Jobs
+from auricle.pipeline.engine_choice import EngineChoices
 from auricle.pipeline.library import Library, ModelFolder
 from auricle.pipeline.memory import machine_bytes
 from auricle.pipeline.models import Models
@@ -26,8 +26,7 @@ from auricle.pipeline.transcriber import Transcriber
 from auricle.reuse.key import folder_fingerprint
 from auricle.reuse.result_cache import ResultCache, Store
 from auricle.reuse.transcriber import CachingTranscriber
-
-_log = logging.getLogger("auricle.runtime")
+from auricle.runtime_jobs import open_jobs_service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +36,17 @@ class Runtime:
     settings: Settings
     transcriber: CachingTranscriber
     models: Models
+    jobs: Jobs
     metrics: Metrics
 
     def start(self) -> None:
-        """Open the cache of results in the background; for those who pass a ``Reuse`` with their requests."""
+        """Open the cache of results in the background, for those who pass a ``Reuse`` with their requests; run jobs."""
         self.transcriber.start()
+        self.jobs.start()
 
     async def close(self) -> None:
-        """End all runs and all engine processes, and close the cache."""
+        """End all runs and all engine processes, and close the cache; jobs go on with the next start."""
+        await self.jobs.close()
         await self.transcriber.close()
         await self.models.close()
 
@@ -54,8 +56,10 @@ def open_runtime(settings: Settings) -> Runtime:
 
     Raises InvalidOption for settings that contradict what is installed.
     """
-    choose_engine(settings.engine)
+    if settings.engine != "auto":
+        check_engine(settings.engine)
     metrics = Metrics()
+    choices = engine_choices(settings)
     models = Models(
         default=partial(default_model_name, settings),
         aliases=settings.model_aliases,
@@ -65,7 +69,9 @@ def open_runtime(settings: Settings) -> Runtime:
             allow_downloads=settings.allow_downloads,
             allow_any_repo=settings.allow_any_repo,
         ),
-        shelf=Shelf(start=partial(_start_scheduler, settings, metrics, Devices()), limits=_shelf_limits(settings)),
+        shelf=Shelf(
+            start=partial(_start_scheduler, settings, metrics, Devices(), choices), limits=_shelf_limits(settings)
+        ),
         pinned=settings.pinned_models,
         preloaded=settings.preload_models,
         load_on_demand=settings.load_on_demand,
@@ -76,14 +82,16 @@ def open_runtime(settings: Settings) -> Runtime:
         max_audio_s=settings.max_audio_s,
         report=metrics.add_transcript,
     )
+    identify = partial(_identify, settings, models, choices)
     caching = CachingTranscriber(
         transcriber,
         cache=ResultCache(partial(_open_store, settings)),
-        identify=partial(_identify, settings, models),
+        identify=identify,
         metrics=metrics,
         grace_s=settings.join_grace_s,
     )
-    return Runtime(settings=settings, transcriber=caching, models=models, metrics=metrics)
+    jobs = open_jobs_service(settings, transcriber=caching, models=models, identify=identify, metrics=metrics)
+    return Runtime(settings=settings, transcriber=caching, models=models, jobs=jobs, metrics=metrics)
 
 
 def default_model_name(settings: Settings) -> str:
@@ -100,21 +108,24 @@ def _open_store(settings: Settings) -> Store | None:
     # SQLAlchemy takes a third of a second to import, which the command line need not wait for.
     from auricle.store.opening import erase_transcripts, open_transcripts  # noqa: PLC0415
 
+    url = settings.database_url.get_secret_value()
     if settings.zero_retention or not settings.cache_ttl_s or not settings.cache_max_mb:
-        erase_transcripts(settings.data_dir)
+        erase_transcripts(settings.data_dir, url=url)
         return None
     max_bytes = int(settings.cache_max_mb * (1 << 20))
-    return open_transcripts(settings.data_dir, max_age_s=settings.cache_ttl_s, max_bytes=max_bytes)
+    return open_transcripts(settings.data_dir, url=url, max_age_s=settings.cache_ttl_s, max_bytes=max_bytes)
 
 
-async def _identify(settings: Settings, models: Models, name: str | None) -> str:
-    """What of a model decides about the text; compute type and device as they are set, since ``auto`` is settled in
-    the engine's process, which a result from the cache does not need."""
+async def _identify(settings: Settings, models: Models, choices: EngineChoices, name: str | None) -> str:
+    """What of a model decides about the text; the compute type may be ``auto``, which its engine settles by itself,
+    and always in the same way."""
     folder = await models.folder(name)
     # A few stats of local files: a thread would cost more.
     files = folder_fingerprint(folder.path)
-    engine = choose_engine(settings.engine)
-    return "|".join((files, engine, settings.device, str(settings.device_index), settings.compute_type))
+    choice = choices.find(folder)
+    # Of a model that is still to be measured nobody knows what will make the result: it is not found again.
+    engine = (choice.engine, choice.compute_type) if choice is not None else ("unmeasured", uuid4().hex)
+    return "|".join((files, *engine, settings.device, str(settings.device_index)))
 
 
 def _shelf_limits(settings: Settings) -> ShelfLimits:
@@ -137,9 +148,9 @@ def model_rank(priorities: Mapping[str, int], name: str, path: Path) -> float:
 
 
 def engine_config(settings: Settings, folder: ModelFolder) -> EngineConfig:
-    """How the settings want the engine of a model."""
+    """How the settings want the engine of a model; what they leave open is ``auto`` or 0."""
     return EngineConfig(
-        engine=choose_engine(settings.engine),
+        engine=settings.engine,
         model_name=folder.name,
         model_path=folder.path,
         device=settings.device,
@@ -147,27 +158,25 @@ def engine_config(settings: Settings, folder: ModelFolder) -> EngineConfig:
         compute_type=settings.compute_type,
         threads=settings.threads,
         max_batch=settings.max_batch,
+        cache_dir=settings.data_dir / "engines" if settings.engine_cache_max_mb else None,
+        cache_bytes=int(settings.engine_cache_max_mb * (1 << 20)),
     )
 
 
-async def _calibrated(settings: Settings, config: EngineConfig) -> EngineConfig:
-    """With what was measured on this machine in place of what the settings leave open."""
-    table = load_table(config, settings.data_dir)
-    if table is None and settings.calibrate == "auto":
-        table = await calibrate(config, beam_size=settings.beam_size, report=_tell_trial(config))
-        try:
-            save_table(config, settings.data_dir, table)
-        except OSError as error:
-            _log.warning("what was measured cannot be kept: %s", error)
-    return tuned(config, table)
+def engine_choices(settings: Settings) -> EngineChoices:
+    """What decides about the engine of each model."""
+    return EngineChoices(
+        partial(engine_config, settings),
+        beam_size=settings.beam_size,
+        data_dir=settings.data_dir,
+        may_measure=settings.calibrate == "auto",
+    )
 
 
-def _tell_trial(config: EngineConfig) -> Callable[[str], None]:
-    return lambda compute_type: _log.info("measuring %s in %s on this machine", config.model_name, compute_type)
-
-
-async def _start_scheduler(settings: Settings, metrics: Metrics, devices: Devices, folder: ModelFolder) -> Scheduler:
-    config = await _calibrated(settings, engine_config(settings, folder))
+async def _start_scheduler(
+    settings: Settings, metrics: Metrics, devices: Devices, choices: EngineChoices, folder: ModelFolder
+) -> Scheduler:
+    config = await choices.settle(folder)
     scheduler = Scheduler(
         partial(start_replica, config),
         metrics=metrics,

@@ -22,6 +22,9 @@ Features = NDArray[np.float32]
 
 Task = Literal["transcribe", "translate"]
 
+GivesWay = Literal["never", "between_rows", "between_steps"]
+"""Where a batch lets another one go first that came later: before it encodes a row, or after any token too."""
+
 AudioContext = Literal["full", "auto"]
 
 STAGES = ("decode", "vad", "features", "queue", "inference")
@@ -357,5 +360,6 @@ class ModelInfo:
     max_batch: int
     batch_by: tuple[str, ...] = ("options", "prompt_length")
     """What rows of one batch must share; see ``engines.base.batch_key``."""
+    gives_way: GivesWay = "never"
     languages: Sequence[str] = ()
     details: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -44,6 +44,11 @@ _SIGNATURES = (
 # Rates no recording has: one frame at 1 Hz would grow to gigabytes when resampled.
 _MIN_RATE, _MAX_RATE = 1_000, 768_000
 
+# A made-up file may hold millions of packets of a few bytes, and each that is refused costs more than one that is
+# decoded. So many in vain are minutes of a recording, where most of the rest is lost too.
+_MAX_BARREN_PACKETS = 10_000
+_MAX_BARREN_SHARE = 0.8
+
 # The error of a sum of a million lengths of frames stays far below this.
 _ROUNDING_S = 1e-4
 
@@ -175,9 +180,9 @@ def _audio_stream(container: InputContainer) -> AudioStream:
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decoded frames; what cannot be decoded is left out, as the ffmpeg program does."""
+    """Decoded frames; what cannot be decoded is left out, as the ffmpeg program does, as long as it is not too much."""
     error: av.error.FFmpegError | None = None
-    decoded = False
+    barren, fruitful = 0, 0
     packets = container.demux(stream)
     while True:
         try:
@@ -187,18 +192,18 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
             break
         if packet is None:
             break
+        if barren > _MAX_BARREN_PACKETS and barren > _MAX_BARREN_SHARE * (barren + fruitful):
+            raise CorruptAudio("too much of the audio cannot be decoded") from error
+        frames: list[AudioFrame] = []
         try:
-            frames = packet.decode()
+            frames = [frame for frame in packet.decode() if frame.samples > 0]
         except av.error.FFmpegError as exc:
             error = exc
-            continue
-        for frame in frames:
-            if frame.samples > 0:
-                decoded = True
-                yield frame
-    if error is not None and not decoded:
+        barren, fruitful = (barren, fruitful + 1) if frames else (barren + 1, fruitful)
+        yield from frames
+    if error is not None and not fruitful:
         raise CorruptAudio(f"the audio cannot be decoded ({_reason(error)})") from error
-    if not decoded and (stream.duration or 0) > 0:
+    if not fruitful and (stream.duration or 0) > 0:
         raise CorruptAudio("the audio cannot be decoded: nothing follows its headers")
 
 

@@ -16,12 +16,15 @@ from auricle.types import Decoding, Features, Row
 
 _NO_LARGER_AFTER_S = 60.0
 """Time of a trial after which no larger batch is begun."""
-_LONGEST_S = 240.0
+_LONGEST_S = 180.0
 """Of a trial, start included; what is measured by then counts."""
 _HOPELESS = 2.0
-"""What is slower by this factor with one row is not measured in larger batches, which cannot make up for it."""
+"""A format that is slower by this factor, with one row, than another of the same engine is not measured in larger
+batches, which cannot make up for it."""
 _NEAR = 1.25
 """What is slower than the fastest by less is measured a second time."""
+_NO_SECOND_AFTER_S = 300.0
+"""Time of all trials after which none is measured again."""
 
 Window = Callable[[int], Features]
 """Gives a full window of speech for a number of mels."""
@@ -36,11 +39,13 @@ async def calibrate(configs: Sequence[EngineConfig], window: Window, *, beam_siz
     becomes slower meanwhile favours none. What cannot be measured is noted with the reason. Raises EngineFailed where
     that is so of all.
     """
+    no_second_after = time.monotonic() + _NO_SECOND_AFTER_S
     tokenizer = await asyncio.to_thread(Tokenizer, configs[0].model_path)
     trials: list[Trial] = []
 
     async def try_one(config: EngineConfig) -> Trial:
-        single = [_single_row_s(trial, beam_size) for trial in trials if trial.costs]
+        own = (trial for trial in trials if trial.engine == config.engine and trial.costs)
+        single = [_single_row_s(trial, beam_size) for trial in own]
         hopeless_s = _HOPELESS * min(single, default=float("inf"))
         return await _try(config, window, tokenizer, beam_size, hopeless_s=hopeless_s)
 
@@ -54,6 +59,8 @@ async def calibrate(configs: Sequence[EngineConfig], window: Window, *, beam_siz
     limit = _NEAR * min(trial.best(beam_size).row_s for trial in good)
     near = [index for index, trial in enumerate(trials) if trial.costs and trial.best(beam_size).row_s <= limit]
     for number, index in enumerate(reversed(near) if len(near) > 1 else (), 1):
+        if time.monotonic() > no_second_after:
+            break
         config = configs[index]
         report(f"{config.engine} {config.compute_type} once more ({number} of {len(near)})")
         trials[index] = least_of(trials[index], await try_one(config))

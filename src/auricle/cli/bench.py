@@ -24,7 +24,7 @@ _START_S = 600.0
 """A model may have to be downloaded first."""
 
 
-@takes_settings(*_SETTINGS, panel="The server that is started")
+@takes_settings(*_SETTINGS, "api_key", panel="The server that is started")
 def bench(
     settings: Settings,
     server: Annotated[
@@ -48,7 +48,9 @@ def bench(
     given = settings.model_fields_set
     if server is not None:
         model = settings.model if "model" in given else None
-        speed = asyncio.run(measure_speed(server, model=model, seconds=seconds, report=say))
+        speed = asyncio.run(
+            measure_speed(server, api_key=settings.api_key.get_secret_value(), model=model, seconds=seconds, report=say)
+        )
         who = {"server": server, "model": model}
     else:
         speed = _measure_own(settings, seconds)
@@ -63,13 +65,17 @@ def _measure_own(settings: Settings, seconds: float) -> "Speed":
     from auricle.cli.bench_calls import measure_speed
     from auricle.cli.child_server import child_server
     from auricle.errors import AuricleError, EngineFailed
+    from auricle.store.key import new_secret
 
     with tempfile.TemporaryDirectory(prefix="auricle-bench-") as folder:
         log = Path(folder) / "server.log"
         say(f"starting a server with the model {settings.model}")
         try:
-            with child_server(server_flags(settings), log=log, start_timeout_s=_START_S) as server:
-                return asyncio.run(measure_speed(server.url, model=None, seconds=seconds, report=say))
+            with child_server(
+                server_flags(settings), log=log, start_timeout_s=_START_S, api_key=new_secret()
+            ) as server:
+                work = measure_speed(server.url, api_key=server.api_key, model=None, seconds=seconds, report=say)
+                return asyncio.run(work)
         except AuricleError as error:
             lines = log.read_text("utf-8", errors="replace").splitlines()
             raise EngineFailed(f"{error.message}; the last line of its log: {lines[-1] if lines else ''}") from error

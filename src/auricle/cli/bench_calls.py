@@ -63,13 +63,15 @@ class Speed:
     clips: tuple[ClipSpeed, ...]
 
 
-async def measure_speed(url: str, *, model: str | None, seconds: float, report: Callable[[str], None]) -> Speed:
-    """Measure the server at ``url`` for about ``seconds``, after a warm-up.
+async def measure_speed(
+    url: str, *, api_key: str, model: str | None, seconds: float, report: Callable[[str], None]
+) -> Speed:
+    """Measure the server at ``url`` for about ``seconds``, after a warm-up; without a key where that is empty.
 
     Nothing is answered from its cache. Raises what the server answers where a request fails, Busy where nobody answers.
     """
     form = {"model": model or "whisper-1"}
-    async with _open(url) as client:
+    async with _open(url, api_key) as client:
         report("warming up")
         await _ask(client, form, recording(CLIP_S, seed=0))
         probe = await _time_file(client, form, FILE_S[0])
@@ -122,11 +124,12 @@ def _speech(rng: random.Random) -> Iterator[Samples]:
 
 
 @asynccontextmanager
-async def _open(url: str) -> AsyncGenerator[httpx.AsyncClient]:
+async def _open(url: str, api_key: str) -> AsyncGenerator[httpx.AsyncClient]:
     base = url.rstrip("/").removesuffix("/v1")
     timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)
+    headers = {"cache-control": "no-store"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
     try:
-        async with httpx.AsyncClient(base_url=base, timeout=timeout, headers={"cache-control": "no-store"}) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=timeout, headers=headers) as client:
             yield client
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise InvalidOption(f"--server {url!r}: {error}", param="server") from error

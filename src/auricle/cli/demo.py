@@ -26,6 +26,7 @@ def demo(
     """
     from auricle.cli.child_server import child_server
     from auricle.errors import AuricleError
+    from auricle.store.key import new_secret
 
     if find_spec("openai") is None:
         say_error("the demo talks to the server through the openai package: pip install 'auricle[demo]'")
@@ -39,7 +40,7 @@ def demo(
         try:
             # Nothing of an earlier demo: every figure is of real work.
             flags = ["--model", "nano", "--data-dir", folder, "--cache-ttl-s", "0"]
-            with child_server(flags, log=log, start_timeout_s=timeout_s) as server:
+            with child_server(flags, log=log, start_timeout_s=timeout_s, api_key=new_secret()) as server:
                 is_right = show_all(server)
         except (AuricleError, OpenAIError) as error:
             if is_debugging():

@@ -39,7 +39,7 @@ def show_all(server: ChildServer) -> bool:
         "Its model, nano, is for trying out only: about 1,000 words, in a few voices. Real ones: auricle models list"
     )
     with openai.OpenAI(
-        base_url=f"{server.url}/v1", api_key="none", http_client=openai.DefaultHttpxClient(trust_env=False)
+        base_url=f"{server.url}/v1", api_key=server.api_key, http_client=openai.DefaultHttpxClient(trust_env=False)
     ) as client:
         heard = [_hear(client, sample) for sample in samples.values()]
         out.print(_table(heard))

@@ -11,14 +11,17 @@ from auricle.config import Settings
 from auricle.logs import set_up_logging
 
 
-@takes_settings("model", "engine", "device", "device_index", "compute_type", "threads", "data_dir")
+@takes_settings(
+    *("model", "engine", "device", "device_index", "compute_type", "threads", "max_batch", "beam_size", "data_dir")
+)
 def doctor(
     settings: Settings,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     calibrate: Annotated[
         bool,
         typer.Option(
-            "--calibrate", help="First measure number formats and batch sizes with the model; for a quiet machine."
+            "--calibrate",
+            help="First measure engines, number formats and batch sizes with the model; for a quiet machine.",
         ),
     ] = False,
     self_test: Annotated[bool, typer.Option(help="Transcribe an example with the embedded model.")] = True,

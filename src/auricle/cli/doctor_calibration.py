@@ -2,18 +2,19 @@
 
 import asyncio
 
-from auricle.batching.calibration import calibrate
 from auricle.cli.console import say
 from auricle.cli.doctor_checks import Check
-from auricle.cli.measured import find_default_model, measured_table
+from auricle.cli.measured import chosen_engine, find_default_model, measured_table
 from auricle.config import Settings
-from auricle.engines.calibrate import Table, save_table, tuned
+from auricle.engines.calibrate import BATCHES
+from auricle.engines.speed import Table, Trial
 from auricle.errors import AuricleError, InvalidOption
+from auricle.pipeline.engine_choice import keep_table, measure_engines
 from auricle.runtime import default_model_name, engine_config
 
 
 def calibrate_model(settings: Settings) -> None:
-    """Measure the default model on this machine and keep the table.
+    """Measure the engines with the default model on this machine and keep the table.
 
     Raises ModelNotFound where it is not on disk, EngineError where it cannot be run, InvalidOption where the table
     cannot be written.
@@ -22,13 +23,13 @@ def calibrate_model(settings: Settings) -> None:
     if folder is None:
         name = default_model_name(settings)
         raise InvalidOption(f"model {name!r} is not on disk; `auricle models pull {name}` downloads it", param="model")
-    config = engine_config(settings, folder)
-    work = calibrate(
-        config, beam_size=settings.beam_size, report=lambda kind: say(f"measuring {folder.name} in {kind} …")
+    asked = engine_config(settings, folder)
+    work = measure_engines(
+        asked, beam_size=settings.beam_size, report=lambda what: say(f"measuring {folder.name}: {what} …")
     )
     table = asyncio.run(work)
     try:
-        path = save_table(config, settings.data_dir, table)
+        path = keep_table(asked, table, settings.data_dir)
     except OSError as error:
         raise InvalidOption(f"the table cannot be written: {error}", param="data_dir") from error
     say(f"wrote {path}")
@@ -39,46 +40,59 @@ def check_calibration(settings: Settings) -> Check:
     try:
         folder = find_default_model(settings)
         table = measured_table(settings, folder)
+        choice = chosen_engine(settings, folder)
     except AuricleError as error:
         return Check("speed", False, error.message, {"error": error.code, "message": error.message})
     if folder is None or table is None:
         return Check("speed", True, "not measured; `auricle doctor --calibrate` does it", {"measured_at": None})
-    config = tuned(engine_config(settings, folder), table)
-    text = f"{folder.name}: {config.compute_type} in batches of {config.max_batch}, measured {table.measured_at}"
-    return Check(
-        "speed",
-        True,
-        "\n".join([text, *_lines(table)]),
-        {
-            "model": folder.name,
-            "measured_at": table.measured_at,
-            "compute_type": config.compute_type,
-            "max_batch": config.max_batch,
-            "trials": [
-                {
-                    "compute_type": trial.compute_type,
-                    "rows": cost.rows,
-                    "row_s": cost.row_s,
-                    "encode_s": cost.encode_s,
-                    "start_s": cost.start_s,
-                    "token_s": cost.token_s,
-                }
-                for trial in table.trials
-                for cost in trial.costs
-            ],
-        },
-    )
+    text = f"{folder.name} on {choice.engine}: {choice.reason}; measured {table.measured_at}"
+    if choice.is_measured:
+        text += f"\n      best: {choice.compute_type} in batches of {choice.max_batch}"
+    values: dict[str, object] = {
+        "model": folder.name,
+        "measured_at": table.measured_at,
+        "beam_size": table.beam_size,
+        "engine": choice.engine,
+        "reason": choice.reason,
+        "compute_type": choice.compute_type,
+        "max_batch": choice.max_batch,
+        "trials": [
+            {
+                "engine": trial.engine,
+                "compute_type": trial.compute_type,
+                "rows": cost.rows,
+                "beam_size": cost.beam_size,
+                "row_s": cost.row_s,
+                "encode_s": cost.encode_s,
+                "decode_s": cost.decode_s,
+            }
+            for trial in table.trials
+            for cost in trial.costs
+        ],
+        "failed": [
+            {"engine": trial.engine, "compute_type": trial.compute_type, "problem": trial.problem}
+            for trial in table.trials
+            if trial.problem
+        ],
+    }
+    return Check("speed", True, "\n".join([text, *_lines(table)]), values)
 
 
 def _lines(table: Table) -> list[str]:
-    """A row of figures for each batch that was tried, in ms a row."""
-    head = f"      {'format':<14}{'batch':>6}{'encoder':>10}{'start':>8}{'token':>8}{'window':>9}   (ms a row)"
-    return [
-        head,
-        *(
-            f"      {trial.compute_type:<14}{cost.rows:>6}{1e3 * cost.encode_s:>10.0f}{1e3 * cost.start_s:>8.0f}"
-            f"{1e3 * cost.token_s:>8.2f}{1e3 * cost.row_s:>9.0f}"
-            for trial in table.trials
-            for cost in trial.costs
-        ),
-    ]
+    """Milliseconds a window: a row for each engine, number format and beam size, a column for each batch."""
+    columns = "".join(f"{rows:>8}" for rows in BATCHES)
+    head = f"      {'engine':<10}{'format':<14}{'encoder':>8}{'beam':>6}{columns}   (ms a window, by rows of a batch)"
+    return [head, *(line for trial in table.trials for line in _trial_lines(trial))]
+
+
+def _trial_lines(trial: Trial) -> list[str]:
+    name = f"      {trial.engine:<10}{trial.compute_type:<14}"
+    if trial.problem:
+        return [f"{name} {trial.problem}"]
+    lines: list[str] = []
+    for beam_size in sorted({cost.beam_size for cost in trial.costs}):
+        costs = {cost.rows: cost for cost in trial.costs if cost.beam_size == beam_size}
+        columns = "".join(f"{1e3 * costs[rows].row_s:>8.0f}" if rows in costs else f"{'-':>8}" for rows in BATCHES)
+        encode_s = next(iter(costs.values())).encode_s
+        lines.append(f"{name}{1e3 * encode_s:>8.0f}{beam_size:>6}{columns}")
+    return lines

@@ -13,19 +13,24 @@ from pathlib import Path
 
 from auricle import __version__
 from auricle.cli.compare import count_word_errors
-from auricle.cli.measured import find_default_model, measured_table
+from auricle.cli.measured import chosen_engine, find_default_model
 from auricle.cli.samples import list_samples
 from auricle.config import Settings
-from auricle.engines.devices import cuda_memory_bytes
-from auricle.engines.registry import ENGINES, choose_engine
+from auricle.engines.devices import cpu_features, cuda_memory_bytes
+from auricle.engines.registry import ENGINES, installed_engines
 from auricle.engines.weights import NANO, find_model, list_models
 from auricle.errors import AuricleError
 from auricle.runtime import default_model_name, open_runtime
 from auricle.types import RequestInfo, TranscribeOptions, Transcript
 
 _PACKAGES = ("av", "ctranslate2", "onnxruntime", "numpy", "tokenizers", "huggingface-hub")
-_CPU_FLAGS = ("sse4_1", "avx", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "i8mm")
-"""What CTranslate2 and its libraries choose their kernels by."""
+_OPTIONAL = ("openvino",)
+"""Shown where they are installed."""
+_CPU_FLAGS = (
+    *("sse4_1", "avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"),
+    *("asimd", "i8mm", "bf16"),
+)
+"""What engines choose their kernels by."""
 _TOO_LITTLE_BYTES = 5 * 10**9
 """Free space below which a large model does not fit."""
 _BROKEN_FROM = 0.5
@@ -55,11 +60,13 @@ def make_checks(settings: Settings) -> list[Check]:
 
 
 def check_self(settings: Settings) -> Check:
-    """Transcribe an example with the embedded model in an engine process, with the settings' engine and device."""
+    """Transcribe an example with the embedded model, in a process of the engine that the default model has."""
     sample = list_samples()[0]
     start = time.monotonic()
     try:
-        transcript = asyncio.run(_transcribe(sample.path, settings.model_copy(update={"model": NANO})))
+        engine = chosen_engine(settings, find_default_model(settings)).engine
+        nano = settings.model_copy(update={"model": NANO, "engine": engine})
+        transcript = asyncio.run(_transcribe(sample.path, nano))
     except AuricleError as error:
         return Check("self-test", False, error.message, {"error": error.code, "message": error.message})
     elapsed = time.monotonic() - start
@@ -67,8 +74,16 @@ def check_self(settings: Settings) -> Check:
     return Check(
         "self-test",
         wrong < _BROKEN_FROM * words,
-        f"{sample.path.name}: {transcript.text!r}, {wrong} of {words} words wrong, {elapsed:.1f} s with the start",
-        {"text": transcript.text, "reference": sample.text, "wrong_words": wrong, "words": words, "seconds": elapsed},
+        f"{sample.path.name}: {transcript.text!r}, {wrong} of {words} words wrong, "
+        f"{elapsed:.1f} s with the start of {engine}",
+        {
+            "engine": engine,
+            "text": transcript.text,
+            "reference": sample.text,
+            "wrong_words": wrong,
+            "words": words,
+            "seconds": elapsed,
+        },
     )
 
 
@@ -94,6 +109,7 @@ def _check_auricle() -> Check:
 def _check_packages() -> Check:
     versions = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, found in versions.items() if found is None]
+    versions |= {name: found for name in _OPTIONAL if (found := _version(name)) is not None}
     text = ", ".join(f"{name} {found or 'MISSING'}" for name, found in versions.items())
     libraries = _ffmpeg_libraries()
     return Check(
@@ -121,7 +137,7 @@ def _ffmpeg_libraries() -> dict[str, str]:
 
 
 def _check_cpu(settings: Settings) -> Check:
-    flags = _cpu_flags()
+    flags = [flag for flag in _CPU_FLAGS if flag in cpu_features()]
     threads = settings.threads or os.cpu_count() or 1
     return Check(
         "cpu",
@@ -129,16 +145,6 @@ def _check_cpu(settings: Settings) -> Check:
         f"{os.cpu_count()} cores, engine threads {threads}, {' '.join(flags) or 'features unknown'}",
         {"cores": os.cpu_count(), "threads": threads, "features": flags},
     )
-
-
-def _cpu_flags() -> list[str]:
-    try:
-        info = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return []
-    line = next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "")
-    present = set(line.split())
-    return [flag for flag in _CPU_FLAGS if flag in present]
 
 
 def _check_gpu() -> Check:
@@ -152,26 +158,25 @@ def _check_engine(settings: Settings) -> Check:
 
 
 def _describe_engine(settings: Settings) -> tuple[str, dict[str, object]]:
-    name = choose_engine(settings.engine)
-    known = ", ".join(sorted(ENGINES))
-    if name != "ct2":
-        return f"{name} (of {known})", {"engine": name, "engines": sorted(ENGINES)}
-    from auricle.engines.ct2_engine import choose_compute_type, choose_device
+    choice = chosen_engine(settings, find_default_model(settings))
+    device, compute_type = "cpu", choice.compute_type
+    if choice.engine == "ct2":
+        from auricle.engines.ct2_engine import choose_compute_type, choose_device
 
-    device = choose_device(settings.device)
-    chosen, reason = choose_compute_type(device)
-    if settings.compute_type != "auto":
-        chosen, reason = settings.compute_type, "the setting says so"
-    elif table := measured_table(settings, find_default_model(settings)):
-        chosen, reason = table.best.compute_type, "the fastest that was measured"
+        device = choose_device(settings.device)
+        compute_type = choose_compute_type(device)[0] if compute_type == "auto" else compute_type
+    installed = sorted(installed_engines() - {"fake"})
     values: dict[str, object] = {
-        "engine": name,
+        "engine": choice.engine,
+        "reason": choice.reason,
         "engines": sorted(ENGINES),
+        "installed": installed,
         "device": device,
-        "compute_type": chosen,
-        "reason": reason,
+        "compute_type": compute_type,
+        "is_measured": choice.is_measured,
     }
-    return f"{name} (of {known}) on {device}, {chosen}: {reason}", values
+    text = f"{choice.engine} on {device}, compute type {compute_type}: {choice.reason}"
+    return f"{text} (installed: {', '.join(installed)})", values
 
 
 def _check_model(settings: Settings) -> Check:

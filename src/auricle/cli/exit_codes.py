@@ -17,6 +17,7 @@ EXIT_CODES: dict[type[errors.AuricleError], int] = {
     errors.Busy: 5,
     errors.EngineError: 6,
     errors.JobError: 7,
+    errors.Forbidden: 8,
 }
 """An error has the code of its nearest ancestor here."""
 
@@ -29,6 +30,7 @@ MEANINGS: dict[int, str] = {
     5: "busy or out of reach: the same command can succeed later",
     6: "the engine is not installed, failed, or ran out of memory",
     7: "a job could not be run to its end",
+    8: "refused by the server: no key, a wrong one, or one that may not do that",
     INTERRUPTED: "interrupted by Ctrl-C",
     TERMINATED: "ended by SIGTERM",
 }

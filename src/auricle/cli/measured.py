@@ -1,7 +1,8 @@
-"""The speed of the default model on this machine, as it was measured before."""
+"""The default model: the speed that was measured for it before, and the engine that it has by that."""
 
 from auricle.config import Settings
-from auricle.engines.calibrate import Table, load_table
+from auricle.engines.choice import Choice, choose, look_around
+from auricle.engines.speed import Table, load_table
 from auricle.pipeline.library import Library, ModelFolder, Origin
 from auricle.runtime import default_model_name, engine_config
 
@@ -14,4 +15,12 @@ def find_default_model(settings: Settings) -> ModelFolder | None:
 
 def measured_table(settings: Settings, folder: ModelFolder | None) -> Table | None:
     """What was measured for the model, with these settings."""
-    return load_table(engine_config(settings, folder), settings.data_dir) if folder else None
+    if folder is None:
+        return None
+    return load_table(engine_config(settings, folder), settings.beam_size, settings.data_dir)
+
+
+def chosen_engine(settings: Settings, folder: ModelFolder | None) -> Choice:
+    """The engine for the model, or for any where it is not on disk; errors as of ``engines.choice.choose``."""
+    asked = engine_config(settings, folder or ModelFolder(name=default_model_name(settings), path=settings.data_dir))
+    return choose(asked, measured_table(settings, folder), look_around(folder.path if folder else None))

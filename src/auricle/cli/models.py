@@ -1,7 +1,6 @@
 """``auricle models``: what is on disk, downloads, removal; what a running server has in memory."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 
 from auricle.cli.console import say
 from auricle.cli.settings_flags import takes_settings
+from auricle.cli.tables import print_table
 from auricle.config import Settings
 from auricle.logs import set_up_logging
 
@@ -23,7 +23,7 @@ _HERE = "http://127.0.0.1:8000"
 
 
 @app.command(name="list")
-@takes_settings("data_dir")
+@takes_settings("data_dir", "api_key")
 def list_(
     settings: Settings,
     server: Annotated[
@@ -42,7 +42,7 @@ def list_(
     auricle models list --server http://127.0.0.1:8000
     """
     if server is not None:
-        _list_remote(server, as_json=as_json)
+        _list_remote(server, settings, as_json=as_json)
         return
     from auricle.engines.weights import ALIASES, list_models
 
@@ -65,7 +65,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        _print_table(("name", "on disk", "from", "revision", "folder"), [_describe_file(row) for row in rows])
+        print_table(("name", "on disk", "from", "revision", "folder"), [_describe_file(row) for row in rows])
         typer.echo("\nnano is for trying out and for tests; it is part of the package.")
 
 
@@ -106,7 +106,8 @@ def remove(settings: Settings, models: _Names) -> None:
 
 
 @app.command()
-def load(models: _Names, server: _Server = _HERE) -> None:
+@takes_settings("api_key")
+def load(settings: Settings, models: _Names, server: _Server = _HERE) -> None:
     """Load models into a running server, and wait until they can be used.
 
     \b
@@ -116,12 +117,14 @@ def load(models: _Names, server: _Server = _HERE) -> None:
     from auricle.cli.remote_models import ask_server, model_path
 
     for name in models:
-        model = ask_server(server, "POST", f"{model_path(name)}/load")
+        model = ask_server(server, "POST", f"{model_path(name)}/load", settings=settings)
         say(f"{name}: loaded, {megabytes(model['memory_bytes'])} of memory")
 
 
 @app.command()
+@takes_settings("api_key")
 def unload(
+    settings: Settings,
     models: _Names,
     server: _Server = _HERE,
     force: Annotated[bool, typer.Option("--force", help="Do not wait for running requests; they fail.")] = False,
@@ -134,7 +137,7 @@ def unload(
     from auricle.cli.remote_models import ask_server, model_path
 
     for name in models:
-        ask_server(server, "POST", f"{model_path(name)}/unload", force=str(force).lower())
+        ask_server(server, "POST", f"{model_path(name)}/unload", settings=settings, force=str(force).lower())
         say(f"{name}: not in memory")
 
 
@@ -143,14 +146,14 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
 
 
-def _list_remote(server: str, *, as_json: bool) -> None:
+def _list_remote(server: str, settings: Settings, *, as_json: bool) -> None:
     from auricle.cli.remote_models import describe_state, list_remote
 
-    models = list_remote(server)
+    models = list_remote(server, settings=settings)
     if as_json:
         typer.echo(json.dumps(models, indent=2))
         return
-    _print_table(
+    print_table(
         ("name", "state", "memory", "requests", "default"),
         [
             (
@@ -168,20 +171,3 @@ def _list_remote(server: str, *, as_json: bool) -> None:
 def _describe_file(row: dict[str, Any]) -> tuple[str, ...]:
     size = megabytes(row["size_bytes"]) if row["downloaded"] else "-"
     return row["name"], size, row["source"], (row["revision"] or "-")[:12], row["folder"] or "-"
-
-
-def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    for row in rows:
-        # As text, since a name may hold what would be markup.
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False)
-    # Whole lines where a program reads them.
-    console = console if console.is_terminal else Console(highlight=False, width=1000)
-    console.print(table, soft_wrap=not console.is_terminal)

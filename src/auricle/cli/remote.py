@@ -15,6 +15,8 @@ from auricle.types import TranscribeOptions, Transcript
 
 _CONNECT_TIMEOUT_S = 10.0
 _BY_STATUS: dict[int, type[errors.AuricleError]] = {
+    401: errors.InvalidKey,
+    403: errors.Forbidden,
     404: errors.NotFound,
     408: errors.Busy,
     413: errors.AudioTooLarge,
@@ -50,8 +52,15 @@ async def open_remote(url: str, options: TranscribeOptions, *, settings: Setting
             raise read_error(answer)
         return parse_transcript(read_json(answer))
 
-    async with httpx.AsyncClient(timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)) as client:
+    timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)
+    async with httpx.AsyncClient(timeout=timeout, headers=key_headers(settings)) as client:
         yield Backend(model=form.get("model", base), transcribe=transcribe)
+
+
+def key_headers(settings: Settings) -> dict[str, str]:
+    """What lets the commands into a server that has keys."""
+    key = settings.api_key.get_secret_value().strip()
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def _form(options: TranscribeOptions, settings: Settings) -> dict[str, Any]:

@@ -6,19 +6,20 @@ from urllib.parse import quote
 import httpx
 
 from auricle import errors
-from auricle.cli.remote import read_error, read_json
+from auricle.cli.remote import key_headers, read_error, read_json
+from auricle.config import Settings
 
 _TIMEOUT = httpx.Timeout(None, connect=10.0)
 
 
-def ask_server(url: str, method: str, path: str, **params: str) -> dict[str, Any]:
-    """The answer of the server at ``url``, with or without ``/v1``.
+def ask_server(url: str, method: str, path: str, *, settings: Settings, **params: str) -> dict[str, Any]:
+    """The answer of the server at ``url``, with or without ``/v1``, to the key of the settings.
 
     Raises InvalidOption for what is no address, Busy where no server answers, and the server's own error.
     """
     base = url.rstrip("/").removesuffix("/v1")
     try:
-        answer = httpx.request(method, f"{base}{path}", params=params, timeout=_TIMEOUT)
+        answer = httpx.request(method, f"{base}{path}", params=params, timeout=_TIMEOUT, headers=key_headers(settings))
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise errors.InvalidOption(f"--server {url!r}: {error}", param="server") from error
     except httpx.TransportError as error:
@@ -28,10 +29,10 @@ def ask_server(url: str, method: str, path: str, **params: str) -> dict[str, Any
     return read_json(answer)
 
 
-def list_remote(url: str) -> list[dict[str, Any]]:
+def list_remote(url: str, *, settings: Settings) -> list[dict[str, Any]]:
     """The models of the server, with what it loads now under ``loading``."""
-    loading = {one["id"]: one for one in ask_server(url, "GET", "/health").get("loading", [])}
-    models = cast("list[dict[str, Any]]", ask_server(url, "GET", "/v1/models")["data"])
+    loading = {one["id"]: one for one in ask_server(url, "GET", "/health", settings=settings).get("loading", [])}
+    models = cast("list[dict[str, Any]]", ask_server(url, "GET", "/v1/models", settings=settings)["data"])
     return [model | {"loading": loading.get(model["id"])} for model in models]
 
 

@@ -11,7 +11,8 @@ def serve(settings: Settings) -> None:
 
     \b
     auricle serve --model small --port 8000
-    auricle serve --model large-v3-turbo --device cuda --host 0.0.0.0
+    auricle serve --model large-v3-turbo --device cuda
+    auricle serve --host 0.0.0.0    # needs a key: auricle keys create NAME
     curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3
 
     A flag wins over its environment variable.

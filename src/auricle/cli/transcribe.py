@@ -36,6 +36,7 @@ _SETTINGS = (
     "max_audio_s",
     "data_dir",
     "offline",
+    "api_key",
 )
 _NAMES_SHOWN = 5
 

@@ -33,9 +33,9 @@ def render_verbose_json(transcript: Transcript, options: FormatOptions) -> str:
         "text": transcript.text.strip(),
     }
     if options.segments:
-        body["segments"] = [_segment(segment) for segment in transcript.segments]
+        body["segments"] = [segment_object(segment) for segment in transcript.segments]
     if options.words:
-        body["words"] = [_word(word) for word in transcript.words]
+        body["words"] = [word_object(word) for word in transcript.words]
     body["usage"] = usage(transcript)
     body["x_auricle"] = _remarks(transcript)
     return _dump(body)
@@ -61,7 +61,8 @@ def token_logprobs(segments: Iterable[Segment]) -> list[dict[str, Any]]:
     ]
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
+def segment_object(segment: Segment) -> dict[str, Any]:
+    """A segment as ``verbose_json`` has it."""
     return {
         "id": segment.id,
         # openai/whisper gives the frame where its window began; a client can only use it as a position in the file.
@@ -77,7 +78,8 @@ def _segment(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _word(word: Word) -> dict[str, Any]:
+def word_object(word: Word) -> dict[str, Any]:
+    """A word as ``verbose_json`` has it."""
     return {
         "word": word.word.strip(),
         "start": _number(word.start, 3),

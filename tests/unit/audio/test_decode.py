@@ -152,6 +152,16 @@ def test_packets_that_cannot_be_decoded_are_corrupt_where_none_can() -> None:
         joined(io.BytesIO(bytes(data)))
 
 
+def test_a_file_of_countless_tiny_packets_that_all_fail_is_given_up() -> None:
+    noise = np.random.default_rng(0).bytes(400_000)
+    gsm_in_packets_of_4_bytes = struct.pack("<HHIIHH", 0x31, 1, 16_000, 16_000, 4, 4)
+    head = b"WAVEfmt " + struct.pack("<I", 16) + gsm_in_packets_of_4_bytes + b"data" + struct.pack("<I", len(noise))
+    source = io.BytesIO(b"RIFF" + struct.pack("<I", len(head) + len(noise)) + head + noise)
+    with pytest.raises(CorruptAudio, match="too much"):
+        joined(source)
+    assert source.tell() < len(noise) // 2
+
+
 def test_errors_of_the_file_itself_pass_through() -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

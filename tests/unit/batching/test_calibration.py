@@ -89,3 +89,11 @@ async def test_no_larger_batch_is_begun_when_the_time_is_up(monkeypatch: pytest.
 async def test_where_nothing_can_be_measured_the_error_says_why():
     with pytest.raises(EngineFailed, match=r"nano.*a: no weights; fake b: .*memory"):
         await measured(fake(fail_load="no weights"), fake(oom_above="0"))
+
+
+async def test_nothing_is_measured_again_when_all_have_taken_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(calibration, "_NO_SECOND_AFTER_S", 0.0)
+    monkeypatch.setattr(calibration, "_NEAR", 1000.0)
+    told: list[str] = []
+    await measured(fake(), fake(), told=told)
+    assert told == ["fake a (1 of 2)", "fake b (2 of 2)"]
