@@ -4,6 +4,8 @@ Rates of matrix products in float32, bfloat16 and 8 bits, through OpenVINO and n
 The least time of an encoder is its products at the 8-bit rate, and its attention and convolutions at the rate of
 bfloat16. That of a step of the decoder is what it reads, at the memory's bandwidth: weights of 8 bits, and the keys
 and values of each window in the number format that the engine keeps them in.
+
+All times are processor time divided by the number of threads: what it would take on a machine that does nothing else.
 """
 
 # pyright: reportGeneralTypeIssues=false
@@ -46,13 +48,13 @@ def measure_roofline(bench: Bench) -> list[Result]:
     rates = {name: measure_products(name, threads) for name in _FORMATS}
     read, copied = measure_bandwidth(threads)
     results = [_rate(f"products, {name}, OpenVINO", "GFLOP/s", values) for name, values in rates.items()]
-    results.append(_rate("products, float32, numpy", "GFLOP/s", measure_numpy_products()))
+    results.append(_rate("products, float32, numpy", "GFLOP/s", measure_numpy_products(threads)))
     results += [_rate("memory, read", "GB/s", read), _rate("memory, read and written", "GB/s", copied)]
     costs = ModelCosts(shape=read_ct2(bench.setup.path).shape)
     with open_engines(bench.setup) as engines:
-        measured = measure_costs(engines, bench)["wall"]
+        measured = measure_costs(engines, bench)["processor"]
     for name, engine_costs in measured.items():
-        results += _shares(name, costs, engine_costs, rates, max(read))
+        results += _shares(name, costs, engine_costs, rates, bandwidth=max(read), threads=threads)
     return results
 
 
@@ -69,16 +71,16 @@ def measure_products(number_format: str, threads: int) -> list[float]:
     hints = {**hints, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(threads)}
     request = ov.Core().compile_model(model, "CPU", hints).create_infer_request()
     request.set_input_tensor(ov.Tensor(random.standard_normal((_ROWS, _INNER), dtype=np.float32)))
-    return [_gflop() / seconds for seconds in _repeat(request.infer)]
+    return [_gflop() / seconds for seconds in _repeat(request.infer, threads)]
 
 
-def measure_numpy_products() -> list[float]:
-    """GFLOP/s of each repeat, float32, with as many threads as numpy takes."""
+def measure_numpy_products(threads: int) -> list[float]:
+    """GFLOP/s of each repeat, float32."""
     random = np.random.default_rng(0)
     left = random.standard_normal((_ROWS, _INNER), dtype=np.float32)
     right = random.standard_normal((_INNER, _OUTER), dtype=np.float32)
     out = np.empty((_ROWS, _OUTER), np.float32)
-    return [_gflop() / seconds for seconds in _repeat(lambda: np.matmul(left, right, out=out))]
+    return [_gflop() / seconds for seconds in _repeat(lambda: np.matmul(left, right, out=out), threads)]
 
 
 def measure_bandwidth(threads: int) -> tuple[list[float], list[float]]:
@@ -86,8 +88,8 @@ def measure_bandwidth(threads: int) -> tuple[list[float], list[float]]:
     parts = [np.ones(_BUFFER_BYTES // 4 // threads, np.float32) for _ in range(threads)]
     targets = [np.zeros_like(part) for part in parts]
     with ThreadPoolExecutor(threads) as pool:
-        read = list(_repeat(lambda: list(pool.map(np.max, parts)), count=1))
-        copied = list(_repeat(lambda: list(pool.map(np.copyto, targets, parts)), count=1))
+        read = list(_repeat(lambda: list(pool.map(np.max, parts)), threads, count=1))
+        copied = list(_repeat(lambda: list(pool.map(np.copyto, targets, parts)), threads, count=1))
     size = sum(part.nbytes for part in parts) / 1e9
     return [size / seconds for seconds in read], [2 * size / seconds for seconds in copied]
 
@@ -96,19 +98,25 @@ def _gflop() -> float:
     return 2.0 * _ROWS * _INNER * _OUTER / 1e9
 
 
-def _repeat(work: Callable[[], object], count: int = _PRODUCTS) -> list[float]:
+def _repeat(work: Callable[[], object], threads: int, count: int = _PRODUCTS) -> list[float]:
     """Seconds of one piece of ``work`` in each repeat of ``count``; one repeat more goes before and does not count."""
     seconds: list[float] = []
     for _ in range(_REPEATS + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(count):
             work()
-        seconds.append((time.perf_counter() - start) / count)
+        seconds.append((time.process_time() - start) / count / threads)
     return seconds[1:]
 
 
 def _shares(
-    name: str, costs: ModelCosts, measured: Costs, rates: Mapping[str, Sequence[float]], bandwidth: float
+    name: str,
+    costs: ModelCosts,
+    measured: Costs,
+    rates: Mapping[str, Sequence[float]],
+    *,
+    bandwidth: float,
+    threads: int,
 ) -> list[Result]:
     """The least time over the measured one; peaks are the best of the repeats."""
     fast, half = max(rates["8 bits"]), max(*rates["bfloat16"], *rates["float32"])
@@ -118,7 +126,7 @@ def _shares(
     ]
     for rows in BATCHES:
         size = costs.decoder_weights + rows * costs.cross_values * _CROSS_BYTES[name]
-        steps = [rows * seconds for seconds in measured.token[rows, 1]]
+        steps = [rows * seconds / threads for seconds in measured.token[rows, 1]]
         details = {"megabytes": round(size / 1e6, 1)}
         results.append(_share(name, f"decoder, a step of {rows} rows, greedy", size / bandwidth / 1e9, steps, details))
     return results

@@ -71,8 +71,8 @@ def http_page() -> str:
     parts = [
         "A running server shows its routes, with forms to try them, at `/docs` (the browser loads that page's script "
         "from a public network), and describes them for machines at `/openapi.json`.",
-        "A server with [keys](../how-to/public-server.md) needs one with every request, but for `/health…`, `/docs` and "
-        "`/openapi.json`; all others answer 401 without, and 429 where the limit of a key is reached.",
+        "A server with [keys](../how-to/public-server.md) needs one with every request, but for `/health…`, `/docs` "
+        "and `/openapi.json`; all others answer 401 without, and 429 where the limit of a key is reached.",
         "Every answer carries `x-request-id` (the one that was sent, or a new one) and `openai-processing-ms`. "
         "Errors are described under [Errors](errors.md), bodies under [Formats](formats.md).",
     ]
@@ -108,9 +108,9 @@ def errors_page() -> str:
         f"```json\n{json.dumps(example, ensure_ascii=False)}\n```",
         _table(("Class", "`code`", "HTTP status", "`type`", "Exit code", "Retry?", "When"), rows),
         f"Nothing raises {', '.join(unused)} yet; they are kept for features to come.",
-        "Answers with status 429 and 503 carry `retry-after` in seconds. Every error of this table with a status from "
-        "429 on carries `x-should-retry`, which the official OpenAI clients obey; with 504 it says `false`, since what "
-        "ran out of time once would only do so again. In an event stream an error after the answer has begun "
+        "Answers with status 429 and 503, and `job_not_finished`, carry `retry-after` in seconds. Every error of this "
+        "table with a status from 429 on carries `x-should-retry`, which the official OpenAI clients obey; with 504 it "
+        "says `false`, since what ran out of time once would only do so again. In an event stream an error after the answer has begun "
         "comes as an event with the same envelope, and the stream ends without `[DONE]`.",
         "A defect of the server is answered with status 500 and `code` `internal_error`; the server's log has the "
         "details beside the request id. Exit codes are explained under [Command line](cli.md#exit-codes).",
@@ -213,11 +213,15 @@ def _form(body: Any, path: str, seen: dict[str, str]) -> str:
     content = body["content"]
     is_form = "multipart/form-data" in content
     schema = content["multipart/form-data" if is_form else "application/json"]["schema"]
+    is_list = schema["type"] == "array"
+    schema = schema["items"] if is_list else schema
     rows: list[Sequence[str]] = []
     for name, field in schema["properties"].items():
         label = _code(name) + (" (required)" if name in schema.get("required", ()) else "")
         rows.append((label, _describe_type(field), field["description"]))
     table = _table(("Form field" if is_form else "JSON key", "Type", "What it does"), rows)
+    if is_list:
+        table = f"The body is a list of objects with these keys.\n\n{table}"
     if table in seen:
         return f"The body is that of [{seen[table]}](#{_anchor('POST ' + seen[table])})."
     seen[table] = path
@@ -266,7 +270,9 @@ def _describe_list(schema: Any) -> str:
 
 def _describe_object(schema: Any) -> str:
     fields = ", ".join(_code(name) for name in schema.get("properties", ()))
-    return f"object ({fields})" if fields else "`name=model,…`"
+    if fields:
+        return f"object ({fields})"
+    return "`name=model,…`" if "additionalProperties" in schema else "object"
 
 
 def _describe_value(schema: Any) -> str:

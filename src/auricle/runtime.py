@@ -16,6 +16,7 @@ from auricle.engines.base import EngineConfig
 from auricle.engines.devices import cuda_memory_bytes
 from auricle.engines.registry import check_engine
 from auricle.engines.weights import default_model
+from auricle.jobs.meter import AudioMeter
 from auricle.jobs.service import Jobs
 from auricle.pipeline.engine_choice import EngineChoices
 from auricle.pipeline.library import Library, ModelFolder
@@ -51,8 +52,9 @@ class Runtime:
         await self.models.close()
 
 
-def open_runtime(settings: Settings) -> Runtime:
-    """Everything that transcribes, ready for use; models are loaded when they are asked for.
+def open_runtime(settings: Settings, *, meter: AudioMeter | None = None) -> Runtime:
+    """Everything that transcribes, ready for use; models are loaded when they are asked for. ``meter`` counts the audio
+    that jobs fetch.
 
     Raises InvalidOption for settings that contradict what is installed.
     """
@@ -90,7 +92,9 @@ def open_runtime(settings: Settings) -> Runtime:
         metrics=metrics,
         grace_s=settings.join_grace_s,
     )
-    jobs = open_jobs_service(settings, transcriber=caching, models=models, identify=identify, metrics=metrics)
+    jobs = open_jobs_service(
+        settings, transcriber=caching, models=models, identify=identify, metrics=metrics, meter=meter
+    )
     return Runtime(settings=settings, transcriber=caching, models=models, jobs=jobs, metrics=metrics)
 
 

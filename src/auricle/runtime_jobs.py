@@ -11,6 +11,7 @@ from auricle.batching.metrics import Metrics
 from auricle.config import Settings
 from auricle.errors import InvalidOption
 from auricle.jobs.build import JobLimits, build_jobs
+from auricle.jobs.meter import AudioMeter
 from auricle.jobs.service import Jobs, Sender
 from auricle.jobs.webhook_message import check_webhook_secret
 from auricle.pipeline.models import Models
@@ -28,6 +29,7 @@ def open_jobs_service(
     models: Models,
     identify: Callable[[str | None], Awaitable[str]],
     metrics: Metrics,
+    meter: AudioMeter | None = None,
 ) -> Jobs:
     """The jobs; nothing is opened yet. Raises InvalidOption for a database or a secret that cannot be used."""
     _check_database(settings.database_url.get_secret_value())
@@ -50,6 +52,7 @@ def open_jobs_service(
         lease=models.lease,
         identify=identify,
         fetch=partial(_fetch, settings),
+        meter=meter,
         make_sender=partial(_make_sender, settings),
         metrics=metrics,
     )

@@ -31,8 +31,8 @@ def mixed_recordings() -> dict[str, bytes]:
 
 
 def recording_of(number: int) -> str:
-    """The name of the recording that job ``number`` gets: half of them are short, each tenth is long."""
-    names = ("long", "minute", "twenty", "twenty", "twenty", "clip", "digits", "clip", "digits", "clip")
+    """The name of the recording that job ``number`` gets: most of them are short, each tenth is long."""
+    names = ("twenty", "long", *("clip", "digits") * 3, "minute", "clip")
     return names[number % len(names)]
 
 

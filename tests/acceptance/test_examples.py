@@ -19,8 +19,9 @@ GERMAN = load_sample("04")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildServer]:
-    log = tmp_path_factory.mktemp("server") / "server.log"
-    with child_server(["--model", "nano"], log=log, start_timeout_s=60) as running:
+    folder = tmp_path_factory.mktemp("server")
+    flags = ["--model", "nano", "--data-dir", str(folder), "--url-allowlist", "127.0.0.1"]
+    with child_server(flags, log=folder / "server.log", start_timeout_s=60) as running:
         yield running
 
 
@@ -40,6 +41,7 @@ def run_example(server: ChildServer, name: str, *files: Path) -> str:
 
 def test_no_example_is_left_out():
     tested = {"transcribe_file.py", "transcribe_words.py", "transcribe_stream.py", "transcribe_batch.py", "curl.sh"}
+    tested.add("job_with_webhook.py")
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
 
@@ -67,3 +69,7 @@ def test_curl(server: ChildServer):
     assert json.loads(first)["text"] == GERMAN.text
     for part in ("00:00:00,", GERMAN.text, "Please bring", "data: [DONE]"):
         assert part in rest
+
+
+def test_job_with_webhook(server: ChildServer):
+    assert json.loads(run_example(server, "job_with_webhook.py", DIGITS.path))["text"] == DIGITS.text

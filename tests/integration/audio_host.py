@@ -23,6 +23,11 @@ class AudioHost:
     def file(self, path: Path) -> str:
         return f"{self.url}/{path.name}"
 
+    @property
+    def astray(self) -> str:
+        """Leads to a place that must not be reached."""
+        return f"{self.url}/away"
+
     def slow_file(self, path: Path) -> str:
         return f"{self.url}/slow/{path.name}"
 
@@ -31,7 +36,10 @@ class AudioHost:
 def audio_host() -> Iterator[AudioHost]:
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = SAMPLES / self.path.rpartition("/")[2]
+            if self.path == "/away":
+                self._answer(302, location="http://169.254.169.254/latest/meta-data")
+                return
+            path = SAMPLES / self.path.partition("?")[0].rpartition("/")[2]
             if self.path.startswith("/slow/"):
                 host.released.wait(60)
             self._answer(200, path.read_bytes()) if path.is_file() else self._answer(404)
@@ -45,16 +53,18 @@ def audio_host() -> Iterator[AudioHost]:
             else:
                 self._answer(204)
 
-        def _answer(self, status: int, body: bytes = b"") -> None:
+        def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
             try:
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
             except ConnectionError:
                 pass  # whoever asked has left
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)

@@ -53,7 +53,9 @@ def live_server(
 
     Its log is ``server.log`` in ``folder``.
     """
-    values = {"model": "nano", "port": 0, "data_dir": folder, "threads": 2, "offline": True} | settings
+    # Not "auto", which is another engine on another machine.
+    own = {"model": "nano", "engine": "ct2", "port": 0, "data_dir": folder, "threads": 2, "offline": True}
+    values = own | settings
     environment = os.environ | {f"AURICLE_{name.upper()}": str(value) for name, value in values.items()}
     log = folder / "server.log"
     with log.open("w") as file:

@@ -12,6 +12,7 @@ _BASE64 = base64.b64encode(AUDIO).decode()
 _KNOWN = {400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 503, 504}
 """Statuses of errors that the documentation of the API tells of; none says that the server is broken."""
 _PASSING = {429, 503}
+_NOWHERE = "http://127.0.0.1:9/talk.mp3"
 _calls = 0
 
 
@@ -20,12 +21,24 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kw
     """Put real audio in place of made-up bytes for two calls of three, or no case would get beyond the decoder."""
     global _calls  # noqa: PLW0603  the hook has no other memory
     _calls += 1
+    case.body = _without_hosts(case.body)
     if _calls % 3 == 0 or not isinstance(case.body, dict):
         return
     body: dict[str, Any] = case.body
+    for name in [name for name, value in body.items() if value is None]:
+        del body[name]  # a form would hold the word
     for name, audio in (("file", AUDIO), ("audio_file", AUDIO), ("audio", _BASE64)):
         if isinstance(body.get(name), bytes | str):
             body[name] = audio
+
+
+def _without_hosts(value: Any) -> Any:
+    """With addresses that lead nowhere in place of those of other machines, which a test must not trouble."""
+    if isinstance(value, dict):
+        return {name: _without_hosts(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_hosts(one) for one in value]
+    return _NOWHERE if isinstance(value, str) and "://" in value else value
 
 
 @schemathesis.check

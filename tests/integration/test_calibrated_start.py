@@ -14,6 +14,7 @@ from auricle.pipeline.library import Library, ModelFolder, Origin
 from auricle.reuse.request import Outcome, Reuse
 from auricle.runtime import engine_config, open_runtime
 from auricle.types import ModelInfo, RequestInfo, TranscribeOptions
+from samples import NANO_HF
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 
@@ -119,7 +120,16 @@ def test_a_server_names_the_engine_that_is_in_use(tmp_path: Path):
     settings = Settings(model="nano", data_dir=tmp_path, device="cpu", threads=2)
     for fast, slow in (("openvino", "ct2"), ("ct2", "openvino")):
         keep(settings, (fast, "float32", 0.1), (slow, "float32", 0.2))
-        with live_server(tmp_path, device="cpu") as live:
+        with live_server(tmp_path, engine="auto", device="cpu") as live:
             health, model, metric = told(live)
             assert health == model == (fast, "float32")
             assert f'engine="{fast}"' in metric
+
+
+@needs_openvino
+async def test_a_model_in_hugging_face_form_runs_on_the_engine_that_can_read_it(tmp_path: Path):
+    runtime = open_runtime(Settings(model=str(NANO_HF), data_dir=tmp_path))
+    try:
+        assert (await runtime.models.load()).info.engine == "openvino"
+    finally:
+        await runtime.close()

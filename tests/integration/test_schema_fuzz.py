@@ -47,14 +47,14 @@ def check_goes_on(server: LiveServer) -> None:
 @pytest.mark.timeout(600)
 def test_no_request_made_from_the_schema_makes_the_server_fail(tmp_path: Path) -> None:
     # Offline, so that the routes that fetch models fetch none.
-    with live_server(tmp_path, engine="fake", max_upload_mb=2, max_audio_s=120) as server:
+    with live_server(tmp_path, engine="fake", job_tries=1, max_upload_mb=2, max_audio_s=120) as server:
         fuzz(server, checks=ALWAYS)
         check_goes_on(server)
 
 
 @pytest.mark.timeout(600)
 def test_with_keys_none_gets_in_without_one(tmp_path: Path) -> None:
-    with live_server(tmp_path, engine="fake", max_upload_mb=2, max_audio_s=120, admin_key=KEY) as server:
+    with live_server(tmp_path, engine="fake", job_tries=1, max_upload_mb=2, max_audio_s=120, admin_key=KEY) as server:
         fuzz(server, "--header", f"Authorization: Bearer {KEY}", checks=(*ALWAYS, "ignored_auth"))
         check_goes_on(server)
 

@@ -1,10 +1,11 @@
 """Soak test: a real server under mixed load for a set time; fails where anything is not as it must be.
 
 Users send clips, a minute and longer files in all formats, broken files and wrong fields, or hang up at any moment;
-100 requests come at once; models are loaded and unloaded, engines killed. It must hold that
+they hand over jobs, and cancel some; 100 requests come at once; models are loaded and unloaded, engines killed. It must
+hold that
 
-- every answer is the one that the same request got when it was alone, or the error that is due, or 429 or 503 with
-  Retry-After;
+- every answer, and every result of a job, is the one that the same request got when it was alone, or the error that
+  is due, or 429 or 503 with Retry-After;
 - ``/health`` always answers;
 - no engine ends that was not killed, and the log tells of no exception;
 - memory of the server and of an engine that lives on is flat over the second half (judged from 5 minutes on);

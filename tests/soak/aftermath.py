@@ -32,6 +32,9 @@ def check_quiet(server: LiveServer, processes: Processes, tally: Tally, *, fds_b
     conditions: dict[str, Callable[[], object]] = {
         **{f"{name} is not 0": lambda name=name: server.metric(name) for name in gauges},
         "there are files in uploads": lambda: [path.name for path in server.uploads()],
+        "there is audio of jobs": lambda: [
+            path.name for path in (server.folder / "jobs").iterdir() if not path.name.startswith(".")
+        ],
         "there are temporary files": lambda: [path.name for path in (server.folder / "tmp").iterdir()],
         "there are zombies": processes.zombies,
         "there are more open files": lambda: max(0, processes.server.num_fds() - fds_before - _SPARE_FDS),

@@ -6,6 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import httpx
 from tests.soak.cases import Case, content_of, error_code, refusal_of, stream_error
@@ -56,6 +57,42 @@ class Client:
             self._tally.counts[f"cache_{cache}"] += 1
         as_count = "ok" if case.status == 200 else "rejected"
         self._tally.add(case.kind, str(response.status_code), as_count=as_count, seconds=seconds)
+        return 0.0
+
+    async def run_job(self, case: Case, chance: random.Random) -> float:
+        """Hand the case over as a job, fetch its result or cancel it on its way, and have it forgotten.
+
+        Gives the seconds that the server asks to wait.
+        """
+        began = time.perf_counter()
+        response = await self.http.send(self._request(replace(case, path="/v1/jobs")))
+        if code := refusal_of(response):
+            self._tally.add("job", code, as_count="refused")
+            return float(response.headers["retry-after"])
+        if response.status_code != 202:
+            self._find(case, f"a job was answered with {response.status_code}", response, None, None)
+            return 0.0
+        path = response.headers["location"]
+        if chance.random() < 0.25:
+            await asyncio.sleep(chance.random() * 0.5)
+            response = await self.http.delete(path)
+            if response.json().get("deleted"):  # it had ended before
+                self._tally.add("job", "late", as_count="left")
+                return 0.0
+        while (job := (await self.http.get(path)).json())["status"] in {"queued", "running"}:
+            if time.perf_counter() - began > _TIMEOUT_S:
+                self._find(case, f"a job has not ended after {_TIMEOUT_S:g} s", response, None, None)
+                return 0.0
+            await asyncio.sleep(0.25)
+        if job["status"] == "succeeded":
+            response = await self.http.get(f"{path}/result")
+            if response.status_code != 200 or _digest(response.json()["text"]) != self._right[case.key]:
+                self._find(case, "the result of a job is not that of a request", response, None, None)
+        elif job["status"] != "cancelled":
+            self._find(case, f"a job failed: {job['error']}", None, None, None)
+        self._tally.add("job", job["status"], as_count="jobs", seconds=time.perf_counter() - began)
+        if (response := await self.http.delete(path)).status_code != 200:
+            self._find(case, "a job that has ended cannot be deleted", response, None, None)
         return 0.0
 
     async def leave_upload(self, case: Case, chance: random.Random) -> None:

@@ -28,6 +28,7 @@ _SHARES = {
     "wrong": 12,
     "sampled": 4,
     "late": 2,
+    "job": 8,
     "leave_upload": 4,
     "leave_waiting": 6,
     "leave_stream": 4,
@@ -87,13 +88,14 @@ class Load:
         }
         if kind in leave:
             return await leave[kind](chance.choice(self._right[chance.choice(("clip", "minute", "long"))]), chance)
+        if kind == "job":
+            cases = [case for length in ("clip", "minute") for case in self._right[length]]
+            return await client.run_job(chance.choice([case for case in cases if _is_json(case)]), chance)
         if kind == "leave_stream":
             streams = [case for case in (*self._right["minute"], *self._right["long"]) if case.fields.get("stream")]
             return await client.leave_stream(chance.choice(streams), chance)
-        if kind == "wrong":
-            return await client.ask(chance.choice(self._wrong))
-        if kind == "late":
-            return await client.ask(late_case())
+        if kind in {"wrong", "late"}:
+            return await client.ask(chance.choice(self._wrong) if kind == "wrong" else late_case())
         if kind == "sampled":
             fields = {"temperature": chance.choice(("0.2", "0.8")), "beam_size": "1"}
             case = Case(kind="sampled", file=chance.choice(self._right["clip"]).file, fields=fields)
@@ -176,6 +178,10 @@ class Load:
         """Whether there is time left afterwards."""
         await asyncio.sleep(max(0.0, min(seconds, self._seconds - self.passed_s)))
         return self.passed_s < self._seconds
+
+
+def _is_json(case: Case) -> bool:
+    return case.fields.get("response_format") == "json"
 
 
 def _headers(chance: random.Random) -> dict[str, str]:

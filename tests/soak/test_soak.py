@@ -21,5 +21,5 @@ def test_a_server_under_mixed_load_stays_right_and_leaves_nothing_behind(tmp_pat
     result = json.loads(out.read_text())
     assert result["unexpected"] == []
     # The load was what it says it is.
-    for name in ("ok", "compared", "rejected", "refused", "left", "kills", "bursts", "switches", "cache_hit"):
+    for name in ("ok", "compared", "rejected", "refused", "left", "jobs", "kills", "bursts", "switches", "cache_hit"):
         assert result["counts"].get(name), name

@@ -1,6 +1,7 @@
 """What ``auricle doctor`` says of the speed that was measured, and how it is measured."""
 
 import asyncio
+import os
 
 from auricle.cli.console import say
 from auricle.cli.doctor_checks import Check
@@ -11,6 +12,9 @@ from auricle.engines.speed import Table, Trial
 from auricle.errors import AuricleError, InvalidOption
 from auricle.pipeline.engine_choice import keep_table, measure_engines
 from auricle.runtime import default_model_name, engine_config
+
+_QUIET = 0.25
+"""Load for each core that disturbs a measurement little."""
 
 
 def calibrate_model(settings: Settings) -> None:
@@ -23,6 +27,8 @@ def calibrate_model(settings: Settings) -> None:
     if folder is None:
         name = default_model_name(settings)
         raise InvalidOption(f"model {name!r} is not on disk; `auricle models pull {name}` downloads it", param="model")
+    if load := _load():
+        say(f"this machine is busy (load {load:.1f}): what is measured now may be wrong")
     asked = engine_config(settings, folder)
     work = measure_engines(
         asked, beam_size=settings.beam_size, report=lambda what: say(f"measuring {folder.name}: {what} …")
@@ -33,6 +39,12 @@ def calibrate_model(settings: Settings) -> None:
     except OSError as error:
         raise InvalidOption(f"the table cannot be written: {error}", param="data_dir") from error
     say(f"wrote {path}")
+
+
+def _load() -> float:
+    """Programs that wanted to run in the last minute, where that is enough to disturb; else 0."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return load if load > _QUIET * (os.cpu_count() or 1) else 0.0
 
 
 def check_calibration(settings: Settings) -> Check:

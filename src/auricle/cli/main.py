@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from auricle import __version__
-from auricle.cli import bench, demo, doctor, keys, models, serve, transcribe
+from auricle.cli import bench, demo, doctor, jobs, keys, models, serve, transcribe
 from auricle.cli.console import is_debugging, say_error
 from auricle.cli.exit_codes import FAILED, TERMINATED, describe_exit_codes, exit_code
 from auricle.errors import AuricleError
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command(name="transcribe")(transcribe.transcribe)
 app.command(name="serve")(serve.serve)
 app.add_typer(models.app, name="models")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)

@@ -57,6 +57,26 @@ async def open_remote(url: str, options: TranscribeOptions, *, settings: Setting
         yield Backend(model=form.get("model", base), transcribe=transcribe)
 
 
+def call_server(url: str, method: str, path: str, *, settings: Settings, **request: Any) -> httpx.Response:
+    """The answer of the server at ``url``, with or without ``/v1``, to the key of the settings.
+
+    ``request`` is what httpx takes. Raises InvalidOption for what is no address, Busy where no server answers, and the
+    server's own error.
+    """
+    base = url.rstrip("/").removesuffix("/v1")
+    headers = key_headers(settings) | request.pop("headers", {})
+    timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)
+    try:
+        answer = httpx.request(method, f"{base}{path}", headers=headers, timeout=timeout, **request)
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise errors.InvalidOption(f"--server {url!r}: {error}", param="server") from error
+    except httpx.TransportError as error:
+        raise errors.Busy(f"no answer from {base}: {error or type(error).__name__}") from error
+    if not answer.is_success:
+        raise read_error(answer)
+    return answer
+
+
 def key_headers(settings: Settings) -> dict[str, str]:
     """What lets the commands into a server that has keys."""
     key = settings.api_key.get_secret_value().strip()

@@ -3,13 +3,8 @@
 from typing import Any, cast
 from urllib.parse import quote
 
-import httpx
-
-from auricle import errors
-from auricle.cli.remote import key_headers, read_error, read_json
+from auricle.cli.remote import call_server, read_json
 from auricle.config import Settings
-
-_TIMEOUT = httpx.Timeout(None, connect=10.0)
 
 
 def ask_server(url: str, method: str, path: str, *, settings: Settings, **params: str) -> dict[str, Any]:
@@ -17,16 +12,7 @@ def ask_server(url: str, method: str, path: str, *, settings: Settings, **params
 
     Raises InvalidOption for what is no address, Busy where no server answers, and the server's own error.
     """
-    base = url.rstrip("/").removesuffix("/v1")
-    try:
-        answer = httpx.request(method, f"{base}{path}", params=params, timeout=_TIMEOUT, headers=key_headers(settings))
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise errors.InvalidOption(f"--server {url!r}: {error}", param="server") from error
-    except httpx.TransportError as error:
-        raise errors.Busy(f"no answer from {base}: {error or type(error).__name__}") from error
-    if not answer.is_success:
-        raise read_error(answer)
-    return read_json(answer)
+    return read_json(call_server(url, method, path, settings=settings, params=params))
 
 
 def list_remote(url: str, *, settings: Settings) -> list[dict[str, Any]]:

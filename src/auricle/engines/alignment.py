@@ -15,8 +15,11 @@ _EXCHANGES = ((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3), (3
 
 def attention_weights(queries: Floats, keys: Floats) -> Floats:
     """Softmax of ``queries`` (L, A, d) against ``keys`` (A, S, d), scaled by d ** -0.5: (A, L, S)."""
-    scaled = queries.transpose(1, 0, 2) * np.float32(queries.shape[-1] ** -0.5)
-    scores = np.matmul(scaled, keys.transpose(0, 2, 1))
+    scores = np.empty((len(keys), len(queries), keys.shape[1]), np.float32)
+    # One query at a time: a product of matrices wakes numpy's threads, which then wait busily, beside the engine's.
+    for head, own in enumerate(keys):
+        for place, query in enumerate(queries[:, head] * np.float32(queries.shape[-1] ** -0.5)):
+            np.dot(own, query, out=scores[head, place])
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)

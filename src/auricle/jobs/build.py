@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from auricle.batching.metrics import Metrics
 from auricle.jobs.announcement import announce
 from auricle.jobs.audio import AudioFolder
+from auricle.jobs.meter import AudioMeter, FreeMeter
 from auricle.jobs.presence import Presence
 from auricle.jobs.room import QueueRoom
 from auricle.jobs.runner import Runner
@@ -52,6 +53,7 @@ def build_jobs(
     lease: Callable[[str | None], AbstractAsyncContextManager[object]],
     identify: Callable[[str | None], Awaitable[str]],
     fetch: Fetch,
+    meter: AudioMeter | None = None,
     make_sender: "Callable[[DeliveryStore], Sender]",
     metrics: Metrics,
 ) -> Jobs:
@@ -68,6 +70,7 @@ def build_jobs(
         lease=lease,
         identify=identify,
         fetch=fetch,
+        meter=meter or FreeMeter(),
         audio=audio,
         threads=threads,
         runner=presence.name,

@@ -14,12 +14,14 @@ from auricle.audio.fetch import file_sha256
 from auricle.errors import AuricleError, JobError
 from auricle.job_types import Job, JobSource
 from auricle.jobs.audio import AudioFolder
+from auricle.jobs.meter import AudioMeter
 from auricle.jobs.parts import Part, PartSaver, pack_parts, unpack_parts
 from auricle.jobs.threads import StoreThreads
 from auricle.pipeline.checkpoint import Checkpoint
 from auricle.reuse.key import result_key
 from auricle.reuse.request import Reuse
 from auricle.types import ClipDone, RequestInfo, TranscribeOptions, Transcript
+from auricle.units import GUESSED_BYTES_PER_S
 
 _NOBODY = "jobs"
 """The fair queue's name for the jobs of a server without keys."""
@@ -117,6 +119,7 @@ class Worker:
     lease: Callable[[str | None], AbstractAsyncContextManager[object]]
     identify: Callable[[str | None], Awaitable[str]]
     fetch: Fetch
+    meter: AudioMeter
     audio: AudioFolder
     threads: StoreThreads
     runner: str
@@ -170,11 +173,15 @@ class Worker:
         if path is None or source.path is None:
             if source.url is None:
                 raise JobError("The job's audio is not on the server any more.")
+            self.meter.check(job.owner)
             path, source = await self._fetch(job.id, source.url, run)
         if source.sha256 is None:
             source = replace(source, sha256=await asyncio.to_thread(file_sha256, path))
         if audio_s is None:
             audio_s = await asyncio.to_thread(probe_seconds, path)
+        if job.source.path is None:
+            guess_s = (source.size or 0) / GUESSED_BYTES_PER_S
+            self.meter.add(job.owner, guess_s if audio_s is None else audio_s)
         if (source, audio_s) != (job.source, job.audio_s):
             run.job = replace(job, source=source, audio_s=audio_s)
             is_mine = await self.threads.write(

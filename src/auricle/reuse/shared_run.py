@@ -65,7 +65,8 @@ class SharedRun:
             self._waiters -= 1
             if not self._waiters and not self.is_complete and not self._task.done():
                 ran_s = self._loop.time() - self._started
-                self._end_timer = self._loop.call_later(min(self._grace_s, ran_s, max(_SHORT_GRACE_S, _GRACE_SHARE * ran_s)), self._cancel)
+                grace_s = min(self._grace_s, ran_s, max(_SHORT_GRACE_S, _GRACE_SHARE * ran_s))
+                self._end_timer = self._loop.call_later(grace_s, self._cancel)
 
     async def items(self, deadline: float | None) -> AsyncGenerator[Item, None]:
         """All items; the Transcript is the last. Raises what the run raises.

@@ -29,6 +29,7 @@ from auricle.server.context import Context
 from auricle.server.envelopes import ErrorEnvelope
 from auricle.server.errors import install_error_responses
 from auricle.server.gate import Gate
+from auricle.server.job_meter import KeyMeter
 from auricle.server.metrics import ServerState
 from auricle.server.preload import Preload
 from auricle.server.security import cors_options
@@ -58,7 +59,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     if settings is None:
         settings = runtime.settings if runtime is not None else Settings()  # pyright: ignore[reportCallIssue]
     accounts = open_accounts(settings)
-    opened = runtime if runtime is not None else open_runtime(settings)
+    opened = runtime if runtime is not None else open_runtime(settings, meter=KeyMeter(accounts))
     tracing = _open_tracing() if settings.tracing else None
     uploads = settings.data_dir / "uploads"
     prepare_folder(uploads)

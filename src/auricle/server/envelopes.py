@@ -58,7 +58,8 @@ def _envelope_for(scope: Scope) -> Envelope:
         return _whisper_api_server
     if path == "/" and scope.get("method") != "POST":  # the page
         return openai_envelope
-    return _BY_PATH.get(path) or _BY_FOLDER.get(path[: path.rfind("/") + 1], openai_envelope)
+    by_folder = (envelope for folder, envelope in _BY_FOLDER.items() if path.startswith(folder))
+    return _BY_PATH.get(path) or next(by_folder, openai_envelope)
 
 
 def _whisper_api_server(failure: Failure) -> JSONResponse:

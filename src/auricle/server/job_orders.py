@@ -25,8 +25,9 @@ from auricle.server.receive import note_audio
 from auricle.server.record import record_of
 from auricle.server.schemas import AudioForm, parse_form, transcribe_options
 from auricle.server.uploads import MAX_FIELDS_BYTES, AudioSource, Form, read_any_form
-from auricle.server.urgency import BYTES_PER_S, header_fields
+from auricle.server.urgency import header_fields
 from auricle.types import Priority, Task
+from auricle.units import GUESSED_BYTES_PER_S
 
 _MAX_NAME = 255
 _MAX_AUDIO_S = 1e7
@@ -149,7 +150,7 @@ async def _charge(request: Request, context: Context, source: JobSource) -> floa
         record.audio_s = 0.0
         return None
     told_s = await asyncio.to_thread(_probe, Path(source.path))
-    guess_s = (source.size or 0) / BYTES_PER_S
+    guess_s = (source.size or 0) / GUESSED_BYTES_PER_S
     quota_of(request).take_audio(
         min(guess_s if told_s is None else told_s, context.settings.max_audio_s), is_guess=told_s is None
     )

@@ -8,7 +8,7 @@ from auricle.formats.options import FormatOptions
 from auricle.server.schemas import AudioForm, parse_form
 from auricle.types import Transcript
 
-_NAMES = (
+FORMAT_FIELDS = (
     "response_format",
     "timestamp_granularities",
     "include",
@@ -18,12 +18,13 @@ _NAMES = (
     "max_duration_s",
     "highlight_words",
 )
+"""Of the form: what can be chosen when the transcript is there."""
 
 
 def result_format(query: Iterable[tuple[str, str]]) -> AudioForm:
     """The fields of a form that are about the format, out of a query. Raises InvalidOption."""
     given = [("response_format" if name == "format" else name, value) for name, value in query]
-    fields = [(name, value) for name, value in given if name.removesuffix("[]") in _NAMES]
+    fields = [(name, value) for name, value in given if name.removesuffix("[]") in FORMAT_FIELDS]
     names = {name.removesuffix("[]") for name, _ in fields}
     if "timestamp_granularities" in names and "response_format" not in names:
         fields.append(("response_format", "verbose_json"))
@@ -55,7 +56,7 @@ def _parameters() -> list[dict[str, Any]]:
                 "description": fields[name].get("description", ""),
                 "schema": {key: value for key, value in fields[name].items() if key not in {"description", "title"}},
             }
-            for name in _NAMES
+            for name in FORMAT_FIELDS
         ),
     ]
 

@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from auricle.errors import InvalidOption
 from auricle.job_types import WebhookTarget
+from auricle.server.job_results import FORMAT_FIELDS
 from auricle.server.schemas import form_schema
 from auricle.types import Task
 
@@ -82,7 +83,7 @@ def check_idempotency_key(key: str | None) -> str | None:
 def job_properties(*, in_json: bool) -> dict[str, Any]:
     """For OpenAPI: the fields of a job besides its audio."""
     form = form_schema()["content"]["multipart/form-data"]["schema"]["properties"]
-    left_out = {"file", "stream", "deadline_s", "response_format"}
+    left_out = {"file", "stream", "deadline_s", *FORMAT_FIELDS} - {"timestamp_granularities", "include"}
     fields = {name.removesuffix("[]") if in_json else name: one for name, one in form.items() if name not in left_out}
     if not in_json:
         # A form holds texts only.
@@ -194,7 +195,12 @@ _WEBHOOK_OBJECT: dict[str, Any] = {
 }
 _PROPERTIES: dict[str, Any] = {
     "url": {"type": "string", "description": "Where the server fetches the audio, in place of a file."},
-    "task": {"type": "string", "enum": ["transcribe", "translate"], "default": "transcribe"},
+    "task": {
+        "type": "string",
+        "enum": ["transcribe", "translate"],
+        "default": "transcribe",
+        "description": "`translate` writes English.",
+    },
     "webhook": {
         "anyOf": [{"type": "string"}, _WEBHOOK_OBJECT],
         "description": "Who is told when the job ends: a URL, or an object, in a form as JSON.",

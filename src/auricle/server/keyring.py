@@ -83,6 +83,10 @@ class Keyring:
                 found = principal
         return found or self._rapidapi_user(headers)
 
+    def rates(self, owner: str) -> Rates:
+        """What the key with this id may use; no limits where there is none."""
+        return next((principal.rates for _, principal in self._known.values() if principal.owner == owner), Rates())
+
     def names(self) -> dict[str, str]:
         """What the keys are called, by their ids."""
         return {key.id: key.name for key, _ in self._known.values()}

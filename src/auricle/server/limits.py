@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NoReturn
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
@@ -143,6 +143,16 @@ class Quota:
         self._take("audio-seconds", self._rates.audio, units)
         self._taken = units
 
+    def check_audio(self) -> None:
+        """Raises RateLimited where a window has no audio left."""
+        full = [item for item in self._rates.audio if self._limits.left("audio-seconds", item, self._owner) <= 0]
+        if full:
+            self._refuse("audio-seconds", max(full, key=self._seconds_left_of_audio))
+
+    def add_audio(self, audio_s: float) -> None:
+        """So much audio is worked on, whatever is left."""
+        self._limits.correct("audio-seconds", self._rates.audio, self._owner, _units(audio_s))
+
     def note_done(self, done_s: float) -> None:
         """So much of the audio is done; what the file said of its length may have been wrong."""
         self._done_s = max(self._done_s, done_s)
@@ -163,11 +173,17 @@ class Quota:
     def _take(self, kind: Kind, items: Sequence[RateLimitItem], amount: int) -> None:
         full = self._limits.take(kind, items, self._owner, amount)
         if full is not None:
-            wait_s = max(1.0, self._limits.seconds_left(kind, full, self._owner))
-            raise RateLimited(
-                f"The limit of this key is {_describe(kind, full)}; there is room again in {wait_s:.0f} s.",
-                retry_after_s=wait_s,
-            )
+            self._refuse(kind, full)
+
+    def _refuse(self, kind: Kind, full: RateLimitItem) -> NoReturn:
+        wait_s = max(1.0, self._limits.seconds_left(kind, full, self._owner))
+        raise RateLimited(
+            f"The limit of this key is {_describe(kind, full)}; there is room again in {wait_s:.0f} s.",
+            retry_after_s=wait_s,
+        )
+
+    def _seconds_left_of_audio(self, item: RateLimitItem) -> float:
+        return self._limits.seconds_left("audio-seconds", item, self._owner)
 
     def _window(self, kind: Kind, items: Sequence[RateLimitItem], scale: int) -> dict[str, str]:
         if not items:

@@ -16,11 +16,10 @@ from auricle.server.record import record_of
 from auricle.server.schemas import PriorityName
 from auricle.server.uploads import AudioSource
 from auricle.types import Priority, RequestInfo
+from auricle.units import GUESSED_BYTES_PER_S
 
 _HEADERS = {"x-auricle-priority": "priority", "x-auricle-deadline": "deadline_s"}
 """Headers that are as good as a field of the form."""
-BYTES_PER_S = 4000
-"""Of speech in a browser's recording, which names no length; a guess that is rather too long than too short."""
 
 HEADER_PARAMETERS: list[dict[str, Any]] = [
     {
@@ -58,7 +57,7 @@ async def request_info(
     """
     record, caller, quota = record_of(request), principal_of(request), quota_of(request)
     told_s = await asyncio.to_thread(_probe, audio)
-    audio_s = min(audio.size / BYTES_PER_S if told_s is None else told_s, settings.max_audio_s)
+    audio_s = min(audio.size / GUESSED_BYTES_PER_S if told_s is None else told_s, settings.max_audio_s)
     place.expect(audio_s)
 
     def begin() -> None:

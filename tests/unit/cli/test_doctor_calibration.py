@@ -81,3 +81,13 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path
     (tmp_path / "calibration").write_text("in the way")
     with pytest.raises(InvalidOption, match="cannot be written"):
         calibrate_model(Settings(model="nano", engine="fake", data_dir=tmp_path, beam_size=1))
+
+
+def test_who_measures_on_a_busy_machine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    settings = Settings(model="nano", engine="fake", data_dir=tmp_path, beam_size=1)
+    for load, is_told in ((99.0, True), (0.0, False)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        calibrate_model(settings)
+        assert ("is busy (load 99.0)" in capsys.readouterr().err) is is_told

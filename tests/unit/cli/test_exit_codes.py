@@ -13,6 +13,7 @@ EXPECTED = {
     "CorruptAudio": 3,
     "EmptyAudio": 3,
     "InvalidOption": 2,
+    "IdempotencyConflict": 2,
     "UnsupportedOption": 2,
     "AudioTooLarge": 3,
     "AudioTooLong": 3,
@@ -36,6 +37,9 @@ EXPECTED = {
     "EngineFailed": 6,
     "EngineOutOfMemory": 6,
     "JobError": 7,
+    "JobNotFinished": 7,
+    "JobCancelled": 7,
+    "JobKilledEngine": 7,
 }
 
 

@@ -92,6 +92,17 @@ def test_whisper_api_mvp_answers_with_phrase_and_code(exc: Exception, status: in
         assert headers["retry-after"] == "1800"
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/status/x", "/status/a/b", "/cancel/x"])
+def test_insanely_fast_whisper_answers_with_a_text_and_one_word_for_wrong_keys(path: str) -> None:
+    assert answer(BROKEN, path)[:2] == (400, {"detail": "what was wrong"})
+    assert answer(errors.InvalidKey("long"), path)[:2] == (401, {"detail": "Unauthorized"})
+
+
+def test_a_job_that_runs_tells_when_to_ask_again() -> None:
+    status, body, headers = answer(errors.JobNotFinished("not yet", retry_after_s=6.2), "/v1/jobs/x/result")
+    assert (status, body["error"]["code"], headers["retry-after"]) == (409, "job_not_finished", "7")
+
+
 @pytest.mark.parametrize(("path", "key"), [("/inference", "error"), ("/asr", "detail"), ("/detect-language", "detail")])
 def test_the_neighbours_answer_with_a_text(path: str, key: str) -> None:
     assert answer(BROKEN, path)[:2] == (400, {key: "what was wrong"})

@@ -18,7 +18,6 @@ from auricle.server.job_orders import Accepted, accept
 from auricle.server.job_wishes import JobWish
 from auricle.server.jobs import is_job_id
 from auricle.server.json_body import parse_object, spool_body
-from auricle.server.record import record_of
 from auricle.server.uploads import MAX_FIELDS_BYTES
 from auricle.server.waiting import unless_client_leaves
 from auricle.types import Priority
@@ -50,11 +49,11 @@ class _Task(BaseModel):
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     url: str = Field(description="Where the audio is: http or https.")
-    task: Literal["transcribe", "translate"] = "transcribe"
+    task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` writes English.")
     language: Annotated[str | None, BeforeValidator(_none)] = Field(
         None, description="Language of the audio; detected where it is `None`."
     )
-    batch_size: Any = Field(64, description="Ignored: the server finds its own.")
+    batch_size: Any = Field(64, description="Ignored: the server finds its own.", json_schema_extra={"type": "integer"})
     timestamp: Literal["chunk", "word", "work"] = Field("chunk", description="Whose times are told; `work` is `word`.")
     diarise_audio: bool = Field(False, description="Refused: speakers are not told apart in this version.")
     webhook: _Webhook | None = Field(None, description="Who is told the outcome, too.")
@@ -95,7 +94,6 @@ async def run_task(request: Request, context: RequestContext, _place: Admitted) 
     is_known = task.managed_task_id is not None or task.webhook is not None
     await _wait(request, context, accepted.job, cancel=not is_known)
     transcript = await context.runtime.jobs.result(accepted.job.id, owner=accepted.job.owner)
-    record_of(request).audio_s = transcript.duration
     return {"output": chunks_output(transcript), "status": "completed", "task_id": task_id}
 
 
@@ -107,7 +105,7 @@ async def list_tasks(context: RequestContext, caller: Caller) -> dict[str, list[
 
 
 @tasks_router.get(
-    "/status/{task_id}",
+    "/status/{task_id:path}",
     summary="State of a task (Insanely Fast Whisper API)",
     responses=error_example("/status/"),
 )
@@ -117,7 +115,7 @@ async def task_status(task_id: str, context: RequestContext, caller: Caller) -> 
 
 
 @tasks_router.delete(
-    "/cancel/{task_id}",
+    "/cancel/{task_id:path}",
     summary="Cancel a task (Insanely Fast Whisper API)",
     responses=error_example("/cancel/"),
 )
