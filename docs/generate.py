@@ -69,8 +69,8 @@ def http_page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         api = create_app(Settings(engine="fake", model="nano", data_dir=Path(folder))).openapi()
     parts = [
-        "A running server shows its routes, with forms to try them, at `/docs` (the browser loads that page's script "
-        "from a public network), and describes them for machines at `/openapi.json`.",
+        "A running server shows its routes, with forms to try them, at `/docs`, and describes them for machines at "
+        "`/openapi.json`.",
         "A server with [keys](../how-to/public-server.md) needs one with every request, but for `/health…`, `/docs` "
         "and `/openapi.json`; all others answer 401 without, and 429 where the limit of a key is reached.",
         "Every answer carries `x-request-id` (the one that was sent, or a new one) and `openai-processing-ms`. "
@@ -110,8 +110,8 @@ def errors_page() -> str:
         f"Nothing raises {', '.join(unused)} yet; they are kept for features to come.",
         "Answers with status 429 and 503, and `job_not_finished`, carry `retry-after` in seconds. Every error of this "
         "table with a status from 429 on carries `x-should-retry`, which the official OpenAI clients obey; with 504 it "
-        "says `false`, since what ran out of time once would only do so again. In an event stream an error after the answer has begun "
-        "comes as an event with the same envelope, and the stream ends without `[DONE]`.",
+        "says `false`, since what ran out of time once would only do so again. In an event stream an error after the "
+        "answer has begun comes as an event with the same envelope, and the stream ends without `[DONE]`.",
         "A defect of the server is answered with status 500 and `code` `internal_error`; the server's log has the "
         "details beside the request id. Exit codes are explained under [Command line](cli.md#exit-codes).",
     )

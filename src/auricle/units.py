@@ -31,5 +31,6 @@ def samples_to_frames(samples: int) -> int:
     """Number of log-mel frames that cover ``samples`` samples (rounded up)."""
     return -(-samples // HOP_LENGTH)
 
+
 GUESSED_BYTES_PER_S = 4000
 """Of speech in a browser's recording, which names no length; a guess that is rather too long than too short."""

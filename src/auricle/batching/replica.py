@@ -8,6 +8,7 @@ meanwhile (``ModelInfo.gives_way``). All methods belong to one event loop.
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 # -P: a module of the working folder must not stand in for one of the standard library.
 _WORKER = ("-P", "-m", "auricle.engines.worker")
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""Threads of numpy would wait for work in a loop, on the cores of the engine's own."""
 _CLOSE_GRACE_S = 5.0
 _STDERR_KEPT = 4096
 
@@ -89,7 +92,7 @@ class Replica:
         """
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *_WORKER, stdin=PIPE, stdout=PIPE, stderr=PIPE
+                sys.executable, *_WORKER, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=_ENVIRONMENT | os.environ
             )
         except OSError as error:
             raise EngineFailed(f"the engine's process cannot be started: {error}") from error

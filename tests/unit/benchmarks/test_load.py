@@ -195,7 +195,7 @@ def test_a_plan_shrinks_with_its_time_and_never_to_nothing():
     full, half, least = plan_load(60), plan_load(6), plan_load(0.1)
 
     assert (full.clips, full.levels, full.lengths[-1]) == (20, (1, 2, 4, 8, 16, 32), 600)
-    assert (half.clips, half.share_s, half.levels) == (10, 8, full.levels)
+    assert (half.clips, half.share_s, half.levels) == (10, 12, full.levels)
     assert least.levels == (1, 4, 16)
     assert (least.clips, least.rounds, least.lengths) == (8, 1, (10, 30))
     assert min(least.long_s, least.share_s, least.limit_s) >= 3

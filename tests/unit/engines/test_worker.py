@@ -55,7 +55,7 @@ def test_a_batch_that_gives_way_is_done_after_the_one_that_came_meanwhile():
 def test_a_batch_gives_way_for_no_longer_than_it_has_run_itself(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker, "_HEAD_START_S", 0.0)
     times = iter([0.0, 0.0, 2.0, 2.0, 2.0, 5.0, 5.0, 5.0])  # it ran for 2 s when 3 s went to the next one
-    monkeypatch.setattr(worker.time, "monotonic", lambda: next(times, 6.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(times, 6.0))
     _, sent = run(batch(1, "a"), batch(2, "b"), batch(3, "c"), gives_way="between_rows")
     assert [message.batch_id for message in sent if isinstance(message, RowDone)] == [2, 1, 3]
 

@@ -1,6 +1,7 @@
 """The kept transcripts: what is found again, and what has to go."""
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_other_shapes_are_ignored_and_purged(store: TranscriptStore, monkeypatch
 def test_a_spoiled_body_is_a_transcript_that_is_not_there(store: TranscriptStore, tmp_path: Path) -> None:
     put(store, "k")
     connection = sqlite3.connect(tmp_path / "a.db")
-    for body in (b"nonsense", module.zlib.compress(b'{"text": 1}')):
+    for body in (b"nonsense", zlib.compress(b'{"text": 1}')):
         connection.execute("UPDATE transcripts SET body = ?", (body,))
         connection.commit()
         assert not has(store, "k")

@@ -97,7 +97,9 @@ async def run_task(request: Request, context: RequestContext, _place: Admitted) 
     return {"output": chunks_output(transcript), "status": "completed", "task_id": task_id}
 
 
-@tasks_router.get("/tasks", summary="Tasks that have not ended (Insanely Fast Whisper API)")
+@tasks_router.get(
+    "/tasks", summary="Tasks that have not ended (Insanely Fast Whisper API)", responses=error_example("/tasks")
+)
 async def list_tasks(context: RequestContext, caller: Caller) -> dict[str, list[str]]:
     """Their names."""
     page = await context.runtime.jobs.list(owner=caller.owner, status=("queued", "running"), limit=_MAX_TASKS)
