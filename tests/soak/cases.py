@@ -101,7 +101,13 @@ def content_of(case: Case, response: httpx.Response) -> object:
 
 
 def refusal_of(response: httpx.Response) -> str | None:
-    """The code of a refusal as it has to be, with a time to try again; None for any other answer."""
+    """The code of a refusal as it has to be, with a time to try again; None for any other answer.
+
+    A stream that has begun has its status already: an event tells that the model was taken away.
+    """
+    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        code = stream_error(response)
+        return code if code in _BUSY_CODES else None
     if response.status_code not in {429, 503}:
         return None
     wait = response.headers.get("retry-after", "")

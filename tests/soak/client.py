@@ -49,7 +49,7 @@ class Client:
         if code := refusal_of(response):
             self._tally.add(case.kind, code, as_count="refused")
             self._tally.add_time("refusal", seconds)
-            return float(response.headers["retry-after"])
+            return float(response.headers.get("retry-after", 1))
         if problem := self._problem(case, response):
             self._find(case, problem, response, extra, fields)
             return 0.0

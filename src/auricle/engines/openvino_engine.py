@@ -120,7 +120,8 @@ class OpenVinoEngine:
         cross = tuple(copy(encoder.get_tensor(name)) for name in self._names)
         self._cache[row.key] = cross
         self._cached_bytes += size_of(cross)
-        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > _KEPT_ROWS:
+        most = 2 * self.info.max_batch
+        while len(self._cache) > most or (self._cached_bytes > _CACHE_BYTES and len(self._cache) > _KEPT_ROWS):
             self._cached_bytes -= size_of(self._cache.popitem(last=False)[1])
         return cross
 
