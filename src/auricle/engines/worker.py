@@ -17,7 +17,7 @@ from io import RawIOBase
 from queue import Empty, SimpleQueue
 
 from auricle.engines.base import Engine, EngineConfig, Pause, go_on
-from auricle.engines.heap import keep_freed_memory
+from auricle.engines.heap import give_freed_memory_back, keep_freed_memory
 from auricle.engines.registry import load_engine
 from auricle.engines.wire import (
     Batch,
@@ -33,6 +33,8 @@ from auricle.errors import AuricleError, EngineFailed, EngineOutOfMemory
 
 _NICE = 5
 _END_GRACE_S = 0.5
+_TRIM_EVERY = 200
+"""Batches after which memory that was freed goes back: kept for good, the heap would grow with every new mix of sizes."""
 _HEAD_START_S = 0.25
 _LINGER_S = 0.01
 """Whoever got an answer often asks for the next row at once (language, then text)."""
@@ -60,9 +62,13 @@ def serve(inbox: "SimpleQueue[object]", send: Send) -> int:
         os.nice(_NICE)
     send(Ready(info=info))
     try:
+        batches = 0
         while isinstance(batch := inbox.get(), Batch):
             if not _decode(engine, batch, send, _GiveWay(engine, batch, inbox, send)):
                 return 1
+            batches += 1
+            if batches % _TRIM_EVERY == 0:
+                give_freed_memory_back()
     finally:
         engine.close()
     return 0
