@@ -34,7 +34,7 @@ from auricle.errors import AuricleError, EngineFailed, EngineOutOfMemory
 _NICE = 5
 _END_GRACE_S = 0.5
 _TRIM_EVERY = 200
-"""Batches after which memory that was freed goes back: kept for good, the heap would grow with every new mix of sizes."""
+"""Batches after which freed memory goes back: kept for good, the heap would grow with every new mix of sizes."""
 _HEAD_START_S = 0.25
 _LINGER_S = 0.01
 """Whoever got an answer often asks for the next row at once (language, then text)."""
