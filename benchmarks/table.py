@@ -56,9 +56,11 @@ def load(path: Path) -> dict[str, Any]:
 
 def _render_run(document: dict[str, Any]) -> str:
     machine, model, settings = document["machine"], document["model"], document["settings"]
+    ids = dict.fromkeys(result["id"] for result in document["results"])
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     lines = [
-        f"### {model['shape']} {model['quantization']}, {settings['threads']} threads, {document['started'][:10]}",
+        f"### {', '.join(ids)}: {model['shape']} {model['quantization']}, {settings['threads']} threads, "
+        f"{document['started'][:10]}",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']:g} GiB; {machine['os']}, "
         f"Python {machine['python']}; {libraries}. Model: {model['made']} ({model['mib']:g} MiB). "

@@ -252,7 +252,7 @@ def test_the_table_shows_median_spread_goal_and_verdict():
 
     table = render([document])
 
-    assert "### base int8, 2 threads, 2026-11-20" in table
+    assert "### C2: base int8, 2 threads, 2026-11-20" in table
     assert "| C2 | latency | auricle | other | 3.00 s | 4.00 s | **0.75 (0.50–1.00)** | ≤ 0.45 | no |" in table
     assert "| **3.00** | ≥ 2 | yes |" in table
     assert "| **3.00** |  |  |" in table
