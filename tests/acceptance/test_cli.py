@@ -178,7 +178,13 @@ def test_errors_of_a_server_have_their_exit_codes(server: ChildServer, arguments
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_and_its_engine(tmp_path: Path, long_file: Path, number: int, code: int):
     command = [*AURICLE, "transcribe", str(long_file), "--model", "nano", "--output-dir", str(tmp_path / "out")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    # A shell starts what runs in its background with SIGINT ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         engines: list[psutil.Process] = []
         while not engines and process.poll() is None:
             engines = psutil.Process(process.pid).children()
