@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from safetensors.numpy import load_file
 
-from auricle.audio.mel import mel_filters
+from auricle.mel_scale import mel_filters
 from benchmarks.widen import NANO_HF, SHAPES, Weights, widen_hf
 
 _GGML_MAGIC = 0x67676D6C

@@ -47,17 +47,10 @@ TOKENIZER_FILES = ("tokenizer.json", "preprocessor_config.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """The shape of a Whisper size; encoder and decoder have the same."""
+class Stack:
+    """The layers of an encoder or a decoder."""
 
-    width: int
-    heads: int
     layers: int
-
-    @property
-    def factor(self) -> int:
-        """How often a feature of nano is repeated."""
-        return self.width // NANO_WIDTH
 
     @property
     def positions(self) -> list[int]:
@@ -70,14 +63,35 @@ class Shape:
         return [sum(position <= layer for position in self.positions) - 1 for layer in range(self.layers)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The shape of a Whisper size."""
+
+    width: int
+    heads: int
+    encoder: Stack
+    decoder: Stack
+
+    @property
+    def factor(self) -> int:
+        """How often a feature of nano is repeated."""
+        return self.width // NANO_WIDTH
+
+
+def _shape(width: int, heads: int, layers: int, decoder_layers: int | None = None) -> Shape:
+    return Shape(width=width, heads=heads, encoder=Stack(layers=layers), decoder=Stack(layers=decoder_layers or layers))
+
+
 SHAPES = {
-    "nano": Shape(width=128, heads=2, layers=4),
-    "tiny": Shape(width=384, heads=6, layers=4),
-    "base": Shape(width=512, heads=8, layers=6),
-    "small": Shape(width=768, heads=12, layers=12),
-    "medium": Shape(width=1024, heads=16, layers=24),
-    "large-v2": Shape(width=1280, heads=20, layers=32),
+    "nano": _shape(128, 2, 4),
+    "tiny": _shape(384, 6, 4),
+    "base": _shape(512, 8, 6),
+    "small": _shape(768, 12, 12),
+    "medium": _shape(1024, 16, 24),
+    "large-v2": _shape(1280, 20, 32),
+    "turbo": _shape(1280, 20, 32, 4),
 }
+"""Turbo's layers; the 80 mels and the vocabulary of nano, of which turbo has 128 and one token more."""
 
 
 def widen(source_hf: Path, size: str, out: Path, quantization: str = "int8") -> Path:
@@ -121,9 +135,9 @@ def widen_hf(source_hf: Path, size: str, out: Path, dtype: str = "float16") -> P
     save_file(stored, out / "model.safetensors", {"format": "pt"})
     config = _read_json(source_hf / "config.json") | {
         "d_model": shape.width,
-        "encoder_layers": shape.layers,
-        "decoder_layers": shape.layers,
-        "num_hidden_layers": shape.layers,
+        "encoder_layers": shape.encoder.layers,
+        "decoder_layers": shape.decoder.layers,
+        "num_hidden_layers": shape.encoder.layers,
         "encoder_attention_heads": shape.heads,
         "decoder_attention_heads": shape.heads,
         "encoder_ffn_dim": 4 * shape.width,
@@ -144,13 +158,14 @@ def widen_weights(nano: Weights, shape: Shape) -> Weights:
         if ".layers." not in name:
             wide[name] = widened
             continue
-        stack, _, rest = name.partition(".layers.")
+        prefix, _, rest = name.partition(".layers.")
         source, _, parameter = rest.partition(".")
+        stack = shape.encoder if prefix.endswith("encoder") else shape.decoder
         is_output = "out_proj" in parameter or "fc2" in parameter
         nothing = np.zeros_like(widened) if is_output else widened
-        for layer, layer_source in enumerate(shape.sources):
+        for layer, layer_source in enumerate(stack.sources):
             if layer_source == int(source):
-                wide[f"{stack}.layers.{layer}.{parameter}"] = widened if layer in shape.positions else nothing
+                wide[f"{prefix}.layers.{layer}.{parameter}"] = widened if layer in stack.positions else nothing
     return wide
 
 
@@ -168,7 +183,7 @@ def _widen_array(name: str, value: np.ndarray, factor: int) -> np.ndarray:
 
 def _lay_out(weights: Weights, shape: Shape) -> Any:
     """Return a WhisperSpec with the weights as CTranslate2 has them: query, key and value in one matrix."""
-    spec: Any = WhisperSpec(shape.layers, shape.heads, shape.layers, shape.heads)
+    spec: Any = WhisperSpec(shape.encoder.layers, shape.heads, shape.decoder.layers, shape.heads)
     _set_linear(spec.encoder.conv1, weights, "model.encoder.conv1")
     _set_linear(spec.encoder.conv2, weights, "model.encoder.conv2")
     spec.decoder.embeddings.weight = weights["model.decoder.embed_tokens.weight"]
@@ -233,7 +248,7 @@ def _load_weights(source_hf: Path) -> Weights:
 
 def _generation_config(source_hf: Path, shape: Shape) -> dict[str, Any]:
     config = _read_json(source_hf / "generation_config.json")
-    config["alignment_heads"] = [[shape.positions[layer], head] for layer, head in config["alignment_heads"]]
+    config["alignment_heads"] = [[shape.decoder.positions[layer], head] for layer, head in config["alignment_heads"]]
     return config
 
 

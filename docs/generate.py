@@ -18,7 +18,7 @@ from auricle.cli.main import app as command_line
 from auricle.cli.settings_flags import ENV_PREFIX, flag_name
 from auricle.config import Settings
 from auricle.formats.options import FormatOptions
-from auricle.formats.registry import FORMATS
+from auricle.formats.registry import FORMATS, SPEAKERS_FORMAT
 from auricle.server.app import create_app
 from auricle.server.errors import STATUS
 from auricle.server.metrics import server_gauges
@@ -152,15 +152,21 @@ def formats_page() -> str:
         "`response_format` of the HTTP API and `--format` of `auricle transcribe` take these names.",
         _table(("Name", "Media type", "File name ends in", "What it holds"), rows),
     ]
-    languages = {"json": "json", "verbose_json": "json"}
+    languages = {"json": "json", "verbose_json": "json", "diarized_json": "json"}
     for name, form in FORMATS.items():
-        body = form.write(_example(), FormatOptions(words=True)).rstrip()
+        example = _example(speaker="A" if name == SPEAKERS_FORMAT else None)
+        body = form.write(example, FormatOptions(words=True)).rstrip()
         if name in languages:
             body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
         parts.append(f"## {name}\n\n```{languages.get(name, 'text')}\n{body}\n```")
     parts.append(
         "`words` is there where word times were asked for (`timestamp_granularities[]=word`, `--words`). `x_auricle` "
         "is an addition: what was left out of the text and why, warnings, and where the time went, in seconds."
+    )
+    parts.append(
+        "Where [speakers were told apart](../how-to/who-spoke.md), `srt` begins each segment with `A: `, `vtt` each "
+        "cue with `<v A>`, `tsv` has a column `speaker` behind the text, and `verbose_json` a key `speaker` in "
+        "segments and words. `text` and `json` stay as they are."
     )
     return _page("Formats", *parts)
 
@@ -265,7 +271,9 @@ def _describe_list(schema: Any) -> str:
     items = schema["items"]
     if items.get("type") == "object":
         return "list of objects"
-    return "list of " + (_describe_type(items) if items.keys() & {"enum", "const"} else "texts")
+    if items.keys() & {"enum", "const"}:
+        return "list of " + _describe_type(items)
+    return "list of numbers" if items.get("type") == "integer" else "list of texts"
 
 
 def _describe_object(schema: Any) -> str:
@@ -308,7 +316,7 @@ def _is_raised(kind: type[errors.AuricleError]) -> bool:
     return any(call.search(path.read_text("utf-8")) for path in source.rglob("*.py") if path.name != "errors.py")
 
 
-def _example() -> Transcript:
+def _example(speaker: str | None = None) -> Transcript:
     timings = Timings(
         decode=0.002, vad=0.003, features=0.004, inference=0.11, total=0.12, audio=1.2, windows=1, max_batch=1
     )
@@ -322,6 +330,7 @@ def _example() -> Transcript:
         avg_logprob=-0.21,
         compression_ratio=0.556,
         no_speech_prob=0.01,
+        speaker=speaker,
         words=tuple(Word(word=f" {word}", start=start, end=end, probability=0.98) for word, start, end in words),
     )
     return Transcript(

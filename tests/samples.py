@@ -40,10 +40,10 @@ def load_sample(name: str) -> Sample:
 
 
 def write_wav(path: Path, samples: Samples) -> Path:
-    """16-bit mono at 16 kHz."""
+    """16-bit at 16 kHz: (n,) as mono, (channels, n) as so many channels."""
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(1 if samples.ndim == 1 else len(samples))
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.clip(samples.T, -1, 1) * 32767).astype("<i2").tobytes())
     return path

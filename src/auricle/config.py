@@ -6,11 +6,12 @@ Read by the entry layer only (server, cli, runtime); everything below gets plain
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from auricle.config_aliases import AliasSource, CompatSystem
 from auricle.net.addresses import Allowlist
+from auricle.speakers.options import PYANNOTE_MODEL
 
 
 def _data_dir() -> Path:
@@ -75,15 +76,31 @@ class Settings(BaseSettings):
 
     engine: str = Field(
         default="auto",
-        description="Engine that runs the network: `ct2`, `openvino`, or `fake` for tests. `auto` takes ct2 on CUDA, "
-        "and on a CPU the faster one: as it was measured (`calibrate`), else openvino on processors with bfloat16.",
+        description="Engine that runs the network: `ct2`, `openvino`, `torch`, `mlx`, or `fake` for tests. `auto` is "
+        "the fastest for the device, as it was measured (`calibrate`), else as expected: torch on CUDA, or ct2 without "
+        "it; mlx on an Apple chip, or torch; on a CPU openvino where the processor has bfloat16, else ct2.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the engine runs.")
-    device_index: int = Field(default=0, ge=0, description="Which CUDA device.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="Where the engine runs; `mps` is the GPU of an Apple chip. `auto` takes a GPU."
+    )
+    device_index: int = Field(default=0, ge=0, description="Which CUDA device, as CUDA counts them.")
+    devices: Annotated[tuple[Annotated[int, Field(ge=0)], ...], NoDecode] = Field(
+        default=(),
+        description="CUDA devices that share the work, with commas between: `0,1` or `cuda:0,cuda:1`. Each gets an "
+        "engine process with the model, and rows go to the one with the fewest in hand. In place of `device_index`.",
+    )
     compute_type: str = Field(
         default="auto",
         description="Number format of the weights, as CTranslate2 names them; `auto` takes the fastest that was "
         "measured, else what the engine does well on the device.",
+    )
+    torch_compile: bool = Field(
+        default=False,
+        description="Have the torch engine compile the model (`torch.compile`), which takes minutes at the start.",
+    )
+    torch_quantize: Literal["off", "int8", "fp8"] = Field(
+        default="off",
+        description="8-bit weights of the torch engine, with torchao: less memory, and less exact.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0 takes all cores.")
     max_batch: int = Field(
@@ -292,6 +309,18 @@ class Settings(BaseSettings):
         description="Beam size where a request names none; 1 is greedy and about 1.8 times faster on CPU.",
     )
     vad: bool = Field(default=True, description="Find speech first, where a request does not say.")
+    diarization: Literal["local", "pyannote", "sherpa", "off"] = Field(
+        default="local",
+        description="Who tells speakers apart where a request asks for it: `local` with what comes with the package, "
+        "on the CPU; `pyannote` and `sherpa` with the extras of these names; `off` refuses such requests.",
+    )
+    pyannote_model: str = Field(
+        default=PYANNOTE_MODEL, description="Pipeline of `pyannote`: a Hugging Face repository, or a folder."
+    )
+    sherpa_segmentation_model: str = Field(
+        default="", description="ONNX file of `sherpa` that finds out when somebody speaks."
+    )
+    sherpa_embedding_model: str = Field(default="", description="ONNX file of `sherpa` that tells voices apart.")
     audio_context: Literal["full", "auto"] = Field(
         default="full",
         description="`auto` gives the encoder short windows at about their own length, not as 30 s: several times "
@@ -331,6 +360,22 @@ class Settings(BaseSettings):
     @classmethod
     def _parse_list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _parse_devices(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().removeprefix("cuda:") for part in value.split(",") if part.strip())
+
+    @field_validator("devices")
+    @classmethod
+    def _check_devices(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a device is named twice")
+        if value and info.data.get("device") in {"cpu", "mps"}:
+            raise ValueError("they are CUDA devices, and `device` is another")
+        return value
 
     @field_validator("url_allowlist")
     @classmethod

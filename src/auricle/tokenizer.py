@@ -1,9 +1,10 @@
 """Whisper's vocabulary: text, languages, prompts, timestamp tokens.
 
-Reads the ``tokenizer.json`` that lies beside the weights. The layout of the special tokens and the split into words
-follow openai/whisper's ``tokenizer.py``.
+Reads the ``tokenizer.json`` that lies beside the weights, or the older files that some models have in its place. The
+layout of the special tokens and the split into words follow openai/whisper's ``tokenizer.py``.
 """
 
+import json
 import string
 from collections.abc import Sequence
 from functools import cached_property
@@ -80,19 +81,36 @@ def _byte_of_character() -> dict[str, int]:
     return table | {chr(256 + index): byte for index, byte in enumerate(rest)}
 
 
+def _read_vocabulary(folder: Path) -> tokenizers.Tokenizer:
+    if (folder / "tokenizer.json").is_file():
+        return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    words, merges, added = (folder / name for name in ("vocab.json", "merges.txt", "added_tokens.json"))
+    if not (words.is_file() and merges.is_file()):
+        raise ModelNotFound(
+            f"model folder {str(folder)!r} has no tokenizer.json; copy it from the model's Hugging Face repository"
+        )
+    made = tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(words), str(merges)))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special: dict[str, int] = json.loads(added.read_text("utf-8")) if added.is_file() else {}
+    in_order = sorted(special, key=lambda text: special[text])
+    added_tokens = [tokenizers.AddedToken(text, normalized=False, special=True) for text in in_order]
+    made.add_special_tokens(added_tokens)  # pyright: ignore[reportUnknownMemberType]
+    wrong = next((text for text in in_order if made.token_to_id(text) != special[text]), None)
+    if wrong is not None:
+        raise ModelNotFound(
+            f"added_tokens.json of {str(folder)!r} leaves numbers out: {wrong} cannot be {special[wrong]}"
+        )
+    return made
+
+
 class Tokenizer:
     """The vocabulary of one model. Immutable and safe to share between threads.
 
-    Raises ModelNotFound where the folder has no readable ``tokenizer.json``.
+    Raises ModelNotFound where the folder has no vocabulary that can be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ModelNotFound(
-                f"model folder {str(folder)!r} has no tokenizer.json; copy it from the model's Hugging Face repository"
-            )
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        self._tokenizer = _read_vocabulary(folder)
         self.eot = self._id("<|endoftext|>")
         self.sot = self._id("<|startoftranscript|>")
         self.sot_prev = self._id("<|startofprev|>")

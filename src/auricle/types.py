@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.speaker_types import Diarization
 from auricle.units import N_FRAMES
 
 Samples = NDArray[np.float32]
@@ -27,7 +28,9 @@ GivesWay = Literal["never", "between_rows", "between_steps"]
 
 AudioContext = Literal["full", "auto"]
 
-STAGES = ("decode", "vad", "features", "queue", "inference")
+Channels = Literal["mix", "separate"]
+
+STAGES = ("decode", "vad", "features", "queue", "inference", "diarization")
 """What a run consists of; each is a field of ``Timings``."""
 
 OnStage = Callable[[str, float, float], None]
@@ -79,6 +82,8 @@ class Clip:
     speech: tuple[Span, ...]
     """Where the speech is, without padding; ordered, inside the pieces."""
     samples: Samples
+    speaker: str | None = None
+    """Who speaks in all of it, where a channel tells."""
 
     @property
     def start(self) -> int:
@@ -156,6 +161,8 @@ class Row:
     prompt: tuple[int, ...]
     """All tokens before the text: previous text, start of transcript, language, task, no-timestamps."""
     options: DecodingOptions
+    samples: Samples | None = None
+    """The window's audio with its margins, for an engine that ``wants_samples``; ``features`` then tell the frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,11 +229,20 @@ class TranscribeOptions:
     max_new_tokens: int | None = None
     audio_context: AudioContext = "full"
     """``auto`` encodes short windows at about their own length: faster, not exact."""
+    diarization: Diarization | None = None
+    """Finds out who spoke, for words and segments."""
+    channels: Channels = "mix"
+    """``separate`` takes each channel for a speaker: A, B, …."""
 
     @property
     def sequential(self) -> bool:
         """Whether the whole file is one clip, decoded in order as openai/whisper does."""
         return self.condition_on_previous_text or not self.vad
+
+    @property
+    def times_words(self) -> bool:
+        """Whether the time of each word is found: who said it cannot be told without."""
+        return self.word_timestamps or self.diarization is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +321,7 @@ class Timings:
     features: float = 0.0
     queue: float = 0.0
     inference: float = 0.0
+    diarization: float = 0.0
     total: float = 0.0
     audio: float = 0.0
     windows: int = 0
@@ -358,6 +375,11 @@ class ModelInfo:
     is_multilingual: bool
     can_translate: bool
     max_batch: int
+    """Rows of a batch; of an engine that ``joins``, its slots."""
+    joins: bool = False
+    """Whether rows join and leave at any step, see ``engines.base.SlotEngine``; ``batch_by`` is ``()`` then."""
+    wants_samples: bool = False
+    """Whether it makes the features itself, of ``Row.samples``."""
     batch_by: tuple[str, ...] = ("options", "prompt_length")
     """What rows of one batch must share; see ``engines.base.batch_key``."""
     gives_way: GivesWay = "never"

@@ -50,7 +50,7 @@ class Service:
         ]
 
     def kill(self) -> int:
-        pid = self.scheduler.pid
+        pid = self.scheduler.pids[0]
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -86,7 +86,7 @@ async def test_kill_9_of_the_engine_during_requests_loses_none(
     killed = service.kill()
     answers = await asyncio.gather(*requests)
     assert len({answer.decoding.tokens for answer in answers}) == 1
-    assert service.scheduler.pid not in (None, killed)
+    assert service.scheduler.pids[0] not in (None, killed)
     assert service.restarts == 1
 
 
@@ -96,7 +96,7 @@ async def test_kill_9_of_an_idle_engine_is_noticed_and_the_next_request_succeeds
     while service.scheduler.alive:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await asyncio.gather(*service.ask("a"))
-    assert service.scheduler.pid not in (None, killed)
+    assert service.scheduler.pids[0] not in (None, killed)
 
 
 async def test_a_request_made_right_after_the_kill_succeeds(services: list[Service]):
@@ -116,7 +116,7 @@ async def test_a_row_that_kills_every_engine_fails_alone(services: list[Service]
 
 async def test_unloading_ends_the_process(services: list[Service]):
     service = await open_service(services, "fake")
-    pid = service.scheduler.pid
+    pid = service.scheduler.pids[0]
     assert pid is not None
     await service.scheduler.close()
     assert not psutil.pid_exists(pid)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from auricle.cli.child_server import ChildServer, child_server
+from conversation import MAN, WOMAN, write_conversation
 from samples import ROOT, load_sample
 
 EXAMPLES = ROOT / "examples"
@@ -25,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildServer]:
         yield running
 
 
-def run_example(server: ChildServer, name: str, *files: Path) -> str:
+def run_example(server: ChildServer, name: str, *files: Path | str) -> str:
     shell = ["sh"] if name.endswith(".sh") else [sys.executable]
     done = subprocess.run(
         [*shell, EXAMPLES / name, *files],
@@ -41,7 +42,7 @@ def run_example(server: ChildServer, name: str, *files: Path) -> str:
 
 def test_no_example_is_left_out():
     tested = {"transcribe_file.py", "transcribe_words.py", "transcribe_stream.py", "transcribe_batch.py", "curl.sh"}
-    tested.add("job_with_webhook.py")
+    tested |= {"job_with_webhook.py", "who_spoke.py"}
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
 
@@ -69,6 +70,15 @@ def test_curl(server: ChildServer):
     assert json.loads(first)["text"] == GERMAN.text
     for part in ("00:00:00,", GERMAN.text, "Please bring", "data: [DONE]"):
         assert part in rest
+
+
+def test_who_spoke(server: ChildServer, tmp_path: Path):
+    talk = tmp_path / "talk.wav"
+    write_conversation(talk, [WOMAN, MAN, WOMAN, MAN])
+    lines = run_example(server, "who_spoke.py", talk, f"Ann={load_sample(WOMAN).path}").splitlines()
+    said = [line.split(maxsplit=2)[2].partition(": ") for line in lines]
+    assert [speaker for speaker, _, _ in said] == ["Ann", "A"] * 2
+    assert said[0][2] == DIGITS.text
 
 
 def test_job_with_webhook(server: ChildServer):

@@ -11,19 +11,29 @@ from auricle.batching.replica import Replica
 from auricle.engines.base import EngineConfig
 from auricle.tokenizer import Tokenizer
 from auricle.types import Decoding, DecodingOptions, ModelInfo, Row
+from auricle.units import N_FRAMES
 
 SAMPLES = Path(__file__).parent.parent / "audio" / "samples"
 NANO = Path(auricle.__file__).parent / "models" / "nano"
 NANO_HF = Path(__file__).parents[2] / "models" / "nano" / "hf"
 PACKAGES = {
     "fake": "numpy",
+    "fake-joins": "numpy",
     "ct2": "ctranslate2",
+    "mlx": "mlx",
     "openvino": "openvino",
     "openvino-hf": "openvino",
     "openvino-int8": "openvino",
+    "torch": "torch",
+    "torch-hf": "torch",
 }
 """Engine -> the package it stands on, without which it is skipped; ``-hf`` runs the model in Hugging Face form,
-``-int8`` in the engine's default number format."""
+``-int8`` with 8-bit weights, ``-joins`` lets rows join and leave."""
+CLIPS = ("01_en_slt.wav", "02_en_rms.wav", "03_en_heldout_voice_ked.wav", "07_en_human_digits.wav")
+EXACT = ("mlx", "openvino", "torch")
+"""Engines whose answers must be those of CTranslate2, where both compute in float32."""
+_SHORT_WINDOWS = {"mlx": 800}
+"""Frames of a window where 30 s take too long: MLX's build for Linux has a plain BLAS. The clips are shorter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,7 @@ class EngineUnderTest:
     def row(self, sample: str, *, language: str = "en", key: str | None = None, **options: Any) -> Row:
         """The first 30 s of a sample, to be decoded greedily unless ``options`` say otherwise."""
         options.setdefault("beam_size", 1)
+        options.setdefault("context_frames", _SHORT_WINDOWS.get(self.info.engine, N_FRAMES))
         asked = DecodingOptions(**options)
         prompt = self.tokenizer.sequence(
             language=language,
@@ -66,6 +77,8 @@ def config_of(engine: str, **changes: Any) -> EngineConfig:
     name, _, form = engine.partition("-")
     path = NANO_HF if form == "hf" else NANO
     asked: dict[str, Any] = {"engine": name, "model_name": "nano", "model_path": path, "device": "cpu", "threads": 1}
-    if name == "openvino":
+    if name in EXACT:
         asked["compute_type"] = "int8" if form == "int8" else "float32"
+    if form == "joins":
+        asked["options"] = {"joins": "true", "step_delay_s": "0.001"}
     return EngineConfig(**(asked | changes))

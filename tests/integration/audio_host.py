@@ -33,13 +33,13 @@ class AudioHost:
 
 
 @contextmanager
-def audio_host() -> Iterator[AudioHost]:
+def audio_host(folder: Path = SAMPLES) -> Iterator[AudioHost]:
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/away":
                 self._answer(302, location="http://169.254.169.254/latest/meta-data")
                 return
-            path = SAMPLES / self.path.partition("?")[0].rpartition("/")[2]
+            path = folder / self.path.partition("?")[0].rpartition("/")[2]
             if self.path.startswith("/slow/"):
                 host.released.wait(60)
             self._answer(200, path.read_bytes()) if path.is_file() else self._answer(404)

@@ -1,20 +1,23 @@
 """A process that runs the jobs of a folder, to be killed: tells on standard output how far it has come.
 
-``python job_process.py FOLDER DATABASE_URL [AUDIO COUNT]`` submits the audio so often first, and ends when no job is
-left to run. Each line is the number of rows decoded so far and of jobs that have ended.
+``python job_process.py FOLDER DATABASE_URL [AUDIO COUNT [OPTIONS]]`` submits the audio so often first, and ends when no
+job is left to run. Each line is the number of rows decoded so far and of jobs that have ended.
 """
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from auricle.config import Settings
 from auricle.errors import Busy
 from auricle.job_types import JobSource, NewJob, WebhookTarget
 from auricle.runtime import Runtime, open_runtime
+from auricle.speaker_types import Diarization
 from auricle.types import TranscribeOptions, VadOptions
 
-OPTIONS = TranscribeOptions(language="en", beam_size=1, vad_options=VadOptions(max_clip_s=6.0))
+PLAIN = TranscribeOptions(language="en", beam_size=1, vad_options=VadOptions(max_clip_s=6.0))
+OPTIONS = {"plain": PLAIN, "speakers": replace(PLAIN, diarization=Diarization())}
 
 
 def settings(folder: Path, url: str) -> Settings:
@@ -31,11 +34,11 @@ def settings(folder: Path, url: str) -> Settings:
     )
 
 
-async def submit(runtime: Runtime, audio: Path, count: int) -> None:
+async def submit(runtime: Runtime, audio: Path, count: int, options: TranscribeOptions) -> None:
     for number in range(count):
         new = NewJob(
             source=JobSource(kind="file", name=audio.name, path=str(audio)),
-            options=OPTIONS,
+            options=options,
             webhook=WebhookTarget(url="https://localhost/never"),
             idempotency_key=f"job-{number}",
         )
@@ -45,7 +48,8 @@ async def submit(runtime: Runtime, audio: Path, count: int) -> None:
 async def main(folder: Path, url: str, *rest: str) -> None:
     runtime = open_runtime(settings(folder, url))
     if rest:
-        await submit(runtime, Path(rest[0]), int(rest[1]))
+        audio, count, options = (*rest, "plain")[:3]
+        await submit(runtime, Path(audio), int(count), OPTIONS[options])
     runtime.start()
     try:
         while True:

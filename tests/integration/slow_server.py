@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,10 +54,15 @@ class SlowServer:
 
 @asynccontextmanager
 async def slow_server(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, row_s: float, **settings: Any
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    row_s: float,
+    options: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[SlowServer]:
     async def start(config: EngineConfig) -> Replica:
-        return await start_replica(replace(config, options={"step_delay_s": str(row_s)}))
+        return await start_replica(replace(config, options={"step_delay_s": str(row_s), **(options or {})}))
 
     monkeypatch.setattr(composition, "start_replica", start)
     values: dict[str, Any] = {"engine": "fake", "model": "nano", "data_dir": folder, "max_batch": 4} | settings

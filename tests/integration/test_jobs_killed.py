@@ -66,22 +66,26 @@ async def outcome(folder: Path, url: str) -> tuple[list[Job], dict[str, Transcri
         await runtime.close()
 
 
-async def unbroken(folder: Path, audio: Path) -> tuple[Transcript, int]:
+async def unbroken(folder: Path, audio: Path, options: str = "plain") -> tuple[Transcript, int]:
     """The transcript of a run without a break, and the rows that it took."""
     runtime = open_runtime(settings(folder, ""))
     try:
-        found = await runtime.transcriber.run(audio, OPTIONS, model=None, request=RequestInfo(request_id="whole"))
+        found = await runtime.transcriber.run(
+            audio, OPTIONS[options], model=None, request=RequestInfo(request_id="whole")
+        )
         return found, int(runtime.metrics.registry.get_sample_value("auricle_windows_total") or 0)
     finally:
         await runtime.close()
 
 
-def test_a_long_job_that_is_killed_at_half_goes_on_from_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_long_job_that_is_killed_at_half_goes_on_from_there(tmp_path: Path, options: str) -> None:
     minute = np.concatenate(list(decode_audio(MINUTE)))
     audio = write_wav(tmp_path / "long.wav", np.tile(minute, 6))
-    expected, rows = asyncio.run(unbroken(tmp_path / "whole", audio))
+    expected, rows = asyncio.run(unbroken(tmp_path / "whole", audio, options))
     assert rows > 40
-    first, _ = run_until(lambda done, ended: done >= rows // 2, tmp_path, "", audio, 1)
+    assert all((segment.speaker is None) == (options == "plain") for segment in expected.segments)
+    first, _ = run_until(lambda done, ended: done >= rows // 2, tmp_path, "", audio, 1, options)
     second, _ = run_until(never, tmp_path, "")
     jobs, results, messages = asyncio.run(outcome(tmp_path, ""))
     assert [(job.status, job.attempts) for job in jobs] == [("succeeded", 2)]

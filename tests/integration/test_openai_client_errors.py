@@ -94,7 +94,6 @@ def test_audio_that_is_too_long_is_refused_however_small_the_file(client: OpenAI
     ("options", "param"),
     [
         ({"response_format": "xml"}, "response_format"),
-        ({"response_format": "diarized_json"}, "response_format"),
         ({"temperature": 3}, "temperature"),
         ({"language": "klingon"}, "language"),
         ({"languages": ["klingon"]}, "languages"),
@@ -102,7 +101,8 @@ def test_audio_that_is_too_long_is_refused_however_small_the_file(client: OpenAI
         ({"include": ["logprobs"], "response_format": "text"}, "include"),
         ({"prompt": "x" * 20_000}, "prompt"),
         ({"model": "a\0b"}, "model"),
-        ({"known_speaker_names": ["Ann"], "known_speaker_references": ["data:x"]}, "known_speaker_names"),
+        ({"known_speaker_names": ["Ann"], "known_speaker_references": ["data:x"]}, "known_speaker_references"),
+        ({"known_speaker_names": list("abcde")}, "known_speaker_names"),
         ({"chunking_strategy": {"type": "server_vad", "threshold": 7}}, "chunking_strategy.threshold"),
     ],
 )

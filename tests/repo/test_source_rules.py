@@ -8,9 +8,11 @@ from repo_files import ROOT, SOURCE, pages, python_files
 MODULES = python_files("src")
 MAX_LINES = 400
 CATCH_ALL = {
-    "batching/scheduler.py": 1,  # a batch: those who wait must hear of it
+    "batching/attempts.py": 1,  # a batch: those who wait must hear of it
     "jobs/runner.py": 1,  # a run: the job's owner must hear of it
-    "engines/worker.py": 2,  # the engine's process: loading and a batch
+    "engines/worker.py": 1,  # the engine's process: loading
+    "engines/worker_batches.py": 1,  # a batch
+    "engines/worker_slots.py": 1,  # the rows inside
     "server/access.py": 1,  # the server's last handler
     "server/sse.py": 1,  # the same, once the answer has begun
 }

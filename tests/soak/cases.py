@@ -63,7 +63,7 @@ def wrong_cases() -> list[Case]:
         ("temperature", {"temperature": "7"}, 400, "invalid_option"),
         ("language", {"language": "klingon"}, 400, "invalid_option"),
         ("granularity", {"timestamp_granularities[]": "word"}, 400, "invalid_option"),
-        ("speakers", {"response_format": "diarized_json"}, 400, "unsupported_option"),
+        ("speakers", {"num_speakers": "0"}, 400, "invalid_option"),
         ("prompt", {"prompt": "a\x00b"}, 400, "invalid_option"),
         ("realtime", {"priority": "realtime"}, 400, "invalid_option"),
         ("model", {"model": "no-such-model"}, 404, "model_not_found"),

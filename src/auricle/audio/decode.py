@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Discard
+from numpy.typing import NDArray
 
 from auricle.errors import AudioTooLong, CorruptAudio, EmptyAudio, UnsupportedAudio
 from auricle.types import Samples
@@ -43,6 +44,12 @@ _SIGNATURES = (
 
 # Rates no recording has: one frame at 1 Hz would grow to gigabytes when resampled.
 _MIN_RATE, _MAX_RATE = 1_000, 768_000
+
+MAX_CHANNELS = 8
+"""That can be taken apart: each costs what a file of its own does."""
+
+Channels = NDArray[np.float32]
+"""float32 (channels, n), 16 kHz, about -1 … 1."""
 
 # A made-up file may hold millions of packets of a few bytes, and each that is refused costs more than one that is
 # decoded. So many in vain are minutes of a recording, where most of the rest is lost too.
@@ -77,11 +84,31 @@ def decode_audio(
     Raises EmptyAudio, UnsupportedAudio, CorruptAudio (nothing can be decoded), AudioTooLong (noticed while decoding),
     OSError where ``source`` cannot be read. Nothing is raised before the first block is asked for.
     """
-    blocks = _Blocks(seconds_to_samples(block_s))
+    for block in _decode(source, _Blocks(seconds_to_samples(block_s)), max_audio_s, is_mixed=True):
+        yield block[0]
+
+
+def decode_channels(
+    source: Path | BinaryIO, *, max_audio_s: float | None = None, block_s: float = 30.0
+) -> Generator[Channels]:
+    """The same with the channels apart: blocks (channels, n), at most ``MAX_CHANNELS``.
+
+    Raises UnsupportedAudio where there are more, and where their number changes in the file.
+    """
+    return _decode(source, _Blocks(seconds_to_samples(block_s)), max_audio_s, is_mixed=False)
+
+
+def _decode(
+    source: Path | BinaryIO, blocks: "_Blocks", max_audio_s: float | None, *, is_mixed: bool
+) -> Generator[Channels]:
     with _open(source) as container:
         seconds = 0.0
         mixer: _Mixer | None = None
         for frame in _frames(container, _audio_stream(container)):
+            if not is_mixed and frame.layout.nb_channels > MAX_CHANNELS:
+                raise UnsupportedAudio(
+                    f"the audio has {frame.layout.nb_channels} channels; at most {MAX_CHANNELS} can be taken apart"
+                )
             if not _MIN_RATE <= frame.sample_rate <= _MAX_RATE:
                 raise UnsupportedAudio(
                     f"the audio has a sample rate of {frame.sample_rate} Hz; {_MIN_RATE} to {_MAX_RATE} Hz can be read"
@@ -92,7 +119,7 @@ def decode_audio(
             if mixer is None or not mixer.fits(frame):
                 if mixer is not None:
                     yield from blocks.add(mixer.mix(None))
-                mixer = _Mixer(frame)
+                mixer = _Mixer(frame, is_mixed=is_mixed)
             yield from blocks.add(mixer.mix(frame))
         if mixer is not None:
             yield from blocks.add(mixer.mix(None))
@@ -208,28 +235,30 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
 
 
 class _Mixer:
-    """Frames of one format to 16 kHz mono.
+    """Frames of one format to 16 kHz, mono or as many channels as there are.
 
     A filter graph of its own, since AudioResampler cannot be told to keep a mix of float channels within -1 … 1.
     """
 
-    def __init__(self, frame: AudioFrame) -> None:
+    def __init__(self, frame: AudioFrame, *, is_mixed: bool) -> None:
         self._key = _format_of(frame)
         self._waiting = 0
         """Samples that were pushed since the last pull."""
         try:
-            self._graph = _graph(frame, mean=False)
-        except av.error.FFmpegError:
+            self._graph = _graph(frame, mean=False, is_mixed=is_mixed)
+        except av.error.FFmpegError as error:
+            if not is_mixed:
+                raise UnsupportedAudio(f"the channels of the audio cannot be read ({_reason(error)})") from error
             # FFmpeg knows no mix for channels of unknown places.
             try:
-                self._graph = _graph(frame, mean=True)
+                self._graph = _graph(frame, mean=True, is_mixed=True)
             except av.error.FFmpegError as exc:
                 raise UnsupportedAudio(f"audio of {frame.layout.nb_channels} channels cannot be mixed") from exc
 
     def fits(self, frame: AudioFrame) -> bool:
         return self._key == _format_of(frame)
 
-    def mix(self, frame: AudioFrame | None) -> Iterator[Samples]:
+    def mix(self, frame: AudioFrame | None) -> Iterator[Channels]:
         """What is ready after ``frame``, once a second; all that is left after None."""
         try:
             if frame is not None:
@@ -241,7 +270,7 @@ class _Mixer:
                 return
             self._waiting = 0
             while True:
-                yield cast("AudioFrame", self._graph.pull()).to_ndarray()[0]
+                yield cast("Channels", cast("AudioFrame", self._graph.pull()).to_ndarray())
         except (av.error.BlockingIOError, av.error.EOFError):
             return
         except av.error.FFmpegError as exc:
@@ -252,7 +281,7 @@ def _format_of(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _graph(frame: AudioFrame, *, mean: bool) -> Graph:
+def _graph(frame: AudioFrame, *, mean: bool, is_mixed: bool) -> Graph:
     graph = Graph()
     steps = [
         graph.add(
@@ -267,7 +296,12 @@ def _graph(frame: AudioFrame, *, mean: bool) -> Graph:
         steps.append(graph.add("pan", f"mono|c0<{channels}"))
     steps += [
         graph.add("aresample", rematrix_maxval="1.0"),
-        graph.add("aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts="mono"),
+        graph.add(
+            "aformat",
+            sample_rates=str(SAMPLE_RATE),
+            sample_fmts="fltp",
+            channel_layouts="mono" if is_mixed else frame.layout.name,
+        ),
         graph.add("asetnsamples", nb_out_samples=str(SAMPLE_RATE), pad="0"),
         graph.add("abuffersink"),
     ]
@@ -276,28 +310,32 @@ def _graph(frame: AudioFrame, *, mean: bool) -> Graph:
 
 
 class _Blocks:
-    """Arrays of any length in, arrays of one length out."""
+    """Arrays (channels, n) of any length in, arrays of one length out."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._block = np.empty(size, np.float32)
+        self._block = np.empty((0, size), np.float32)
         self._filled = 0
 
-    def add(self, parts: Iterator[Samples]) -> Iterator[Samples]:
+    def add(self, parts: Iterator[Channels]) -> Iterator[Channels]:
         for part in parts:
+            if not len(self._block):
+                self._block = np.empty((len(part), self._size), np.float32)
+            elif len(part) != len(self._block):
+                raise UnsupportedAudio(f"the audio has {len(self._block)} channels at first and {len(part)} later")
             left = part
-            while left.size:
-                taken = left[: self._size - self._filled]
-                self._block[self._filled : self._filled + taken.size] = taken
-                self._filled += taken.size
-                left = left[taken.size :]
+            while left.shape[1]:
+                taken = left[:, : self._size - self._filled]
+                self._block[:, self._filled : self._filled + taken.shape[1]] = taken
+                self._filled += taken.shape[1]
+                left = left[:, taken.shape[1] :]
                 if self._filled == self._size:
                     yield from self.rest()
-                    self._block = np.empty(self._size, np.float32)
+                    self._block = np.empty((len(part), self._size), np.float32)
 
-    def rest(self) -> Iterator[Samples]:
+    def rest(self) -> Iterator[Channels]:
         if self._filled:
-            block = self._block[: self._filled]
+            block = self._block[:, : self._filled]
             self._filled = 0
             # Float files may hold anything; one NaN would stay in the VAD's state for good.
             np.nan_to_num(block, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
-from auricle.batching.replica import BatchNotStarted, Replica, start_replica
+from auricle.batching.replica import BatchNotStarted, NoRoomTogether, Replica, start_replica
 from auricle.engines.base import EngineConfig
 from auricle.engines.calibrate import least_of, measure
 from auricle.engines.speed import BatchCost, Table, Trial
-from auricle.errors import EngineError, EngineFailed, InvalidOption
+from auricle.errors import EngineError, EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.tokenizer import Tokenizer
-from auricle.types import Decoding, Features, Row
+from auricle.types import Decoding, Features, ModelInfo, Row, Samples
 
 _NO_LARGER_AFTER_S = 60.0
 """Time of a trial after which no larger batch is begun."""
@@ -26,8 +26,8 @@ _NEAR = 1.25
 _NO_SECOND_AFTER_S = 300.0
 """Time of all trials after which none is measured again."""
 
-Window = Callable[[int], Features]
-"""Gives a full window of speech for a number of mels."""
+Window = Callable[[ModelInfo], tuple[Features, Samples | None]]
+"""Gives a full window of speech as the engine wants it: the features and the samples of a ``Row``."""
 Report = Callable[[str], None]
 """Told what is measured next."""
 
@@ -111,15 +111,18 @@ def _measure(
     info = replica.info
 
     async def decode(rows: Sequence[Row]) -> float:
-        return await replica.decode(rows, _drop)
+        try:
+            return await replica.decode(rows, _drop)
+        except NoRoomTogether as error:
+            raise EngineOutOfMemory(str(error)) from error
 
     return measure(
         decode,
-        window(info.n_mels),
+        *window(info),
         prompt=tokenizer.sequence(language="en", task="transcribe", timestamps=True, multilingual=info.is_multilingual),
         eot=tokenizer.eot,
         beam_sizes=sorted({1, beam_size}),
-        encodes_in_batches=info.device != "cpu",
+        on_gpu=info.device != "cpu",
     )
 
 

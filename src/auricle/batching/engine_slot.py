@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from auricle.batching.metrics import Metrics
 from auricle.batching.replica import AnswerRow
+from auricle.engines.wire import Load
 from auricle.errors import Busy, EngineError, EngineFailed
 from auricle.types import ModelInfo, Row
 
@@ -29,6 +31,8 @@ class StartedEngine(Protocol):
     def info(self) -> ModelInfo: ...
     @property
     def pid(self) -> int | None: ...
+    @property
+    def load(self) -> Load: ...
     async def decode(self, rows: Sequence[Row], answer: AnswerRow) -> float: ...
     async def close(self) -> None: ...
 
@@ -49,10 +53,12 @@ class EngineSlot:
         self._useless = 0
         self._not_before = float("-inf")
         self._is_closed = False
+        self._recent_keys: deque[str] = deque()
+        """Of the windows that the engine can be taken to hold."""
         self.info: ModelInfo | None = None
         """Of the engine that was started last."""
         self.max_rows = 0
-        """Of a batch: what the engine takes, or less where its memory did not suffice."""
+        """Of a batch, or slots where rows join: what the engine takes, or less where its memory did not suffice."""
 
     @property
     def alive(self) -> bool:
@@ -88,8 +94,20 @@ class EngineSlot:
         """The engine has answered: whatever kills it later is not that it cannot work at all."""
         self._useless = 0
 
+    def note_rows(self, rows: Sequence[Row]) -> None:
+        """These are sent to the engine now."""
+        self._recent_keys.extend(row.key for row in rows)
+        # While a row is inside, about as many join as there are slots.
+        is_joining = self.info is not None and self.info.joins
+        while len(self._recent_keys) > self.max_rows * (2 if is_joining else 1):
+            self._recent_keys.popleft()
+
+    def has_seen(self, row: Row) -> bool:
+        """Whether the engine has had the window of ``row`` a moment ago, and need not encode it again."""
+        return row.key in self._recent_keys
+
     def halve(self, failed_rows: int) -> None:
-        """Batches of ``failed_rows`` do not fit into the memory."""
+        """Batches of ``failed_rows``, or so many slots in use, do not fit into the memory."""
         self.max_rows = min(self.max_rows, (failed_rows + 1) // 2)
 
     async def close(self) -> None:

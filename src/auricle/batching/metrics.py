@@ -72,9 +72,17 @@ class Metrics:
             "auricle_queue_seconds", "Time of a row from asking to the engine's start.", _SECONDS
         )
         self.inference_seconds = self._histogram(
-            "auricle_inference_seconds", "Time of a batch in the engine.", _SECONDS
+            "auricle_inference_seconds", "Time of a batch in the engine; where rows join and leave, of a row.", _SECONDS
         )
-        self.batch_rows = self._histogram("auricle_batch_rows", "Rows of a batch.", _ROWS)
+        self.batch_rows = self._histogram(
+            "auricle_batch_rows", "Rows of a batch; where rows join and leave, those inside when one joins.", _ROWS
+        )
+        self.steps = self._counter("auricle_steps", "Steps of engines whose rows join and leave: a token for each row.")
+        self.slot_steps = self._counter(
+            "auricle_slot_steps",
+            "Slots in use, summed over the steps. `rate(auricle_slot_steps_total) / rate(auricle_steps_total)` is how "
+            "many are in use while the engine works.",
+        )
         self.engine_restarts = self._counter(
             "auricle_engine_restarts", "Engine processes started in place of one that ended."
         )
@@ -104,6 +112,11 @@ class Metrics:
         self.job_seconds = self._histogram(
             "auricle_job_seconds", "Time of a job from its acceptance to its end.", _JOB_SECONDS, "status"
         )
+        self._slots: list[Callable[[], tuple[int, int]]] = []
+        slots_used = Gauge("auricle_slots_used", "Slots in use now.", registry=self.registry)
+        slots_used.set_function(lambda: sum(usage()[0] for usage in self._slots))
+        slots = Gauge("auricle_slots", "Slots of engines whose rows join and leave.", registry=self.registry)
+        slots.set_function(lambda: sum(usage()[1] for usage in self._slots))
         self._queues: list[Callable[[], int]] = []
         queue_rows = Gauge("auricle_queue_rows", "Rows that wait.", registry=self.registry)
         queue_rows.set_function(self.queue_rows)
@@ -149,6 +162,14 @@ class Metrics:
     def queue_rows(self) -> int:
         """Rows that wait in all queues."""
         return sum(length() for length in self._queues)
+
+    def watch_slots(self, usage: Callable[[], tuple[int, int]]) -> None:
+        """Count an engine's slots; ``usage`` is called at each reading and gives those in use and all."""
+        self._slots.append(usage)
+
+    def forget_slots(self, usage: Callable[[], tuple[int, int]]) -> None:
+        """Stop counting them."""
+        self._slots.remove(usage)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, whose media type is ``CONTENT_TYPE``."""

@@ -1,8 +1,9 @@
 """One engine process as seen from asyncio.
 
-A batch is written to the process at once, about 3 ms for eight full windows, and its answers come back row by row.
+A batch is written to the process at once, by a thread (``outbox``), and its answers come back row by row.
 Batches are decoded in the order in which they were sent, unless the one that runs gives way to those that come
-meanwhile (``ModelInfo.gives_way``). All methods belong to one event loop.
+meanwhile (``ModelInfo.gives_way``), or rows join and leave at any step (``ModelInfo.joins``): then all are decoded at
+once, as far as there are slots. All methods belong to one event loop.
 """
 
 import asyncio
@@ -11,20 +12,23 @@ import logging
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from auricle.batching.outbox import Outbox
 from auricle.engines.base import EngineConfig
 from auricle.engines.wire import (
     Batch,
-    BatchFailed,
+    BatchesFailed,
     BatchStarted,
+    Drop,
+    Load,
     Ready,
     RowDone,
     StartFailed,
     decode_message,
-    encode_message,
 )
 from auricle.errors import EngineFailed, EngineOutOfMemory, ModelLoading
 from auricle.types import Decoding, ModelInfo, Row
@@ -46,12 +50,22 @@ class BatchNotStarted(Exception):
     """The process ended while it did not work on this batch, which is thus not the reason."""
 
 
+class NoRoomTogether(Exception):
+    """Memory did not suffice for all rows that had joined, this one among them; fewer at a time may succeed."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(f"memory did not suffice for {slots} slots")
+        self.slots = slots
+        """Those that were in use."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Pending:
     left: int
     answer: AnswerRow
     done: asyncio.Future[float]
     is_running: bool = False
+    began: float = 0.0
 
 
 class Replica:
@@ -60,12 +74,15 @@ class Replica:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._process: Process | None = None
+        self._outbox: Outbox | None = None
         self._ready: asyncio.Future[ModelInfo] | None = None
         self._pending: dict[int, _Pending] = {}
         self._batches = 0
         self._is_open = False
         self._stderr = bytearray()
         self._tasks: list[asyncio.Task[None]] = []
+        self.load = Load()
+        """Of an engine whose rows join, so far."""
 
     @property
     def alive(self) -> bool:
@@ -90,20 +107,25 @@ class Replica:
         Raises what the engine raised (EngineNotInstalled, ModelNotFound …), and EngineFailed where the process cannot
         be started or dies. No process is left behind then, nor when the caller is cancelled.
         """
+        outbox = self._outbox = Outbox()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *_WORKER, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=_ENVIRONMENT | os.environ
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *_WORKER, stdin=outbox.reader, stdout=PIPE, stderr=PIPE, env=_ENVIRONMENT | os.environ
             )
         except OSError as error:
             raise EngineFailed(f"the engine's process cannot be started: {error}") from error
+        finally:
+            outbox.close_reader()
+            if self._process is None:
+                outbox.close()
         self._is_open = True
         self._ready = asyncio.get_running_loop().create_future()
         self._tasks = [
-            asyncio.create_task(self._read_stderr(self._process)),
-            asyncio.create_task(self._read_answers(self._process)),
+            asyncio.create_task(self._read_stderr(process)),
+            asyncio.create_task(self._read_answers(process)),
         ]
         try:
-            self._send(self._config)
+            outbox.send(self._config)
             return await self._ready
         except BaseException:
             await self.close()
@@ -112,29 +134,33 @@ class Replica:
     async def decode(self, rows: Sequence[Row], answer: AnswerRow) -> float:
         """Decode ``rows`` as one batch; ``answer`` is called as each is done. Returns the seconds in the engine.
 
-        Raises EngineOutOfMemory (the replica goes on), EngineFailed (it raised or died in this batch) or
-        BatchNotStarted (it ended for another reason). After the latter two it is not alive any more.
+        Raises EngineOutOfMemory or NoRoomTogether (the replica goes on), EngineFailed (it raised or died in this batch)
+        or BatchNotStarted (it ended for another reason). After the latter two it is not alive any more.
+        Where rows join, those of a cancelled call leave their slots.
         """
-        if not self.alive:
+        if not self.alive or self._outbox is None:
             raise BatchNotStarted
         self._batches += 1
         batch = Batch(id=self._batches, rows=tuple(rows))
         pending = _Pending(left=len(rows), answer=answer, done=asyncio.get_running_loop().create_future())
         self._pending[batch.id] = pending
         try:
-            self._send(batch)
+            self._outbox.send(batch)
             return await pending.done
+        except asyncio.CancelledError:
+            if self.alive and self.info.joins:
+                self._outbox.send(Drop(batch_id=batch.id))
+            raise
         finally:
             self._pending.pop(batch.id, None)
 
     async def close(self) -> None:
         """End the process and wait for it: first by closing its input, then harder."""
         self._is_open = False
-        process = self._process
-        if process is None:
+        process, outbox = self._process, self._outbox
+        if process is None or outbox is None:
             return
-        assert process.stdin is not None
-        process.stdin.close()
+        outbox.close()
         for stop in (None, process.terminate, process.kill):
             if stop is not None:
                 with contextlib.suppress(ProcessLookupError):
@@ -144,13 +170,7 @@ class Replica:
                     await process.wait()
                     break
         await asyncio.gather(*self._tasks)
-
-    def _send(self, message: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        # Not drained: at most two batches are on their way, so the buffer is bounded by them.
-        for piece in encode_message(message):
-            self._process.stdin.write(piece)
+        await asyncio.to_thread(outbox.join)
 
     async def _read_answers(self, process: Process) -> None:
         """Hand out answers until the process closes its output, then tell everybody who still waits."""
@@ -183,20 +203,31 @@ class Replica:
             case StartFailed(error=error) if self._ready and not self._ready.done():
                 self._ready.set_exception(error)
             case BatchStarted(batch_id=batch_id):
-                for key, pending in self._pending.items():
-                    pending.is_running = key == batch_id
+                self._note_start(batch_id)
             case RowDone(batch_id=batch_id) if batch_id in self._pending:
                 pending = self._pending[batch_id]
                 pending.left -= 1
+                self.load = message.load or self.load
                 pending.answer(message.index, message.decoding, message.seconds)
                 if pending.left == 0 and not pending.done.done():
-                    pending.done.set_result(message.seconds)
-            case BatchFailed(batch_id=batch_id, error=error) if batch_id in self._pending:
+                    is_whole = message.load is None
+                    pending.done.set_result(message.seconds if is_whole else time.monotonic() - pending.began)
+            case BatchesFailed(batch_ids=batch_ids, error=error, slots=slots):
                 self._is_open = self._is_open and isinstance(error, EngineOutOfMemory)
-                if not self._pending[batch_id].done.done():
-                    self._pending[batch_id].done.set_exception(error)
+                for pending in [self._pending[key] for key in batch_ids if key in self._pending]:
+                    if not pending.done.done():
+                        pending.done.set_exception(NoRoomTogether(slots) if slots else error)
             case _:
                 pass  # the answer for a waiter that has left
+
+    def _note_start(self, batch_id: int) -> None:
+        if not self.info.joins:
+            for pending in self._pending.values():
+                pending.is_running = False
+        started = self._pending.get(batch_id)
+        if started is not None and not started.is_running:
+            started.is_running = True
+            started.began = time.monotonic()
 
     def _fail_all(self, status: int) -> None:
         error = EngineFailed(f"the engine's process ended {_describe(status)}{self._last_lines()}")

@@ -1,9 +1,11 @@
 """Where ``auricle transcribe`` has its work done: in this process, or on a server."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from auricle.audio.decode import probe_audio
 from auricle.cli.console import stderr
@@ -11,6 +13,7 @@ from auricle.cli.fetch_model import fetch_model
 from auricle.cli.progress import audio_bar
 from auricle.cli.remote import open_remote
 from auricle.cli.sources import Source
+from auricle.cli.speakers import Known, with_voices
 from auricle.cli.transcribe_files import Backend, transcribe_files
 from auricle.config import Settings
 from auricle.errors import InputError
@@ -29,12 +32,15 @@ async def run(
     priority: Priority,
     at_once: int,
     quiet: bool,
+    known: Known = MappingProxyType({}),
 ) -> int:
-    """Transcribe ``sources`` and return the exit code; see ``transcribe_files``."""
+    """Transcribe ``sources`` and return the exit code; see ``transcribe_files``. ``known`` speakers have names."""
     shown = not quiet and stderr().is_terminal
     audio_s = sum(audio_seconds(source.path) or 0.0 for source in sources) if shown else 0.0
     opened = (
-        open_remote(server, options, settings=settings) if server else _open_local(settings, options, priority=priority)
+        open_remote(server, options, settings=settings, known=known)
+        if server
+        else _open_local(settings, options, priority=priority, known=known)
     )
     async with opened as backend:
         with audio_bar(audio_s, shown=shown) as bar:
@@ -50,7 +56,10 @@ def audio_seconds(path: Path) -> float | None:
 
 
 @asynccontextmanager
-async def _open_local(settings: Settings, options: TranscribeOptions, *, priority: Priority) -> AsyncGenerator[Backend]:
+async def _open_local(
+    settings: Settings, options: TranscribeOptions, *, priority: Priority, known: Known
+) -> AsyncGenerator[Backend]:
+    options = await asyncio.to_thread(with_voices, options, known)
     fetch_model(default_model_name(settings), settings)
     runtime = open_runtime(settings)
 

@@ -12,7 +12,8 @@ from auricle.logs import set_up_logging
 
 
 @takes_settings(
-    *("model", "engine", "device", "device_index", "compute_type", "threads", "max_batch", "beam_size", "data_dir")
+    *("model", "engine", "device", "device_index", "devices", "compute_type", "torch_compile", "torch_quantize"),
+    *("threads", "max_batch", "beam_size", "data_dir"),
 )
 def doctor(
     settings: Settings,
@@ -37,7 +38,8 @@ def doctor(
     auricle doctor --json
     """
     from auricle.cli.doctor_calibration import calibrate_model, check_calibration
-    from auricle.cli.doctor_checks import Check, check_self, make_checks
+    from auricle.cli.doctor_check import Check
+    from auricle.cli.doctor_checks import check_self, make_checks
 
     set_up_logging("error")
     if calibrate:

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from auricle.cli.console import say
-from auricle.cli.doctor_checks import Check
+from auricle.cli.doctor_check import Check
 from auricle.cli.measured import chosen_engine, find_default_model, measured_table
 from auricle.config import Settings
-from auricle.engines.calibrate import BATCHES
 from auricle.engines.speed import Table, Trial
 from auricle.errors import AuricleError, InvalidOption
 from auricle.pipeline.engine_choice import keep_table, measure_engines
@@ -59,7 +59,8 @@ def check_calibration(settings: Settings) -> Check:
         return Check("speed", True, "not measured; `auricle doctor --calibrate` does it", {"measured_at": None})
     text = f"{folder.name} on {choice.engine}: {choice.reason}; measured {table.measured_at}"
     if choice.is_measured:
-        text += f"\n      best: {choice.compute_type} in batches of {choice.max_batch}"
+        batches = f" in batches of {choice.max_batch}" if choice.max_batch else ", as many rows as there is memory for"
+        text += f"\n      best: {choice.compute_type}{batches}"
     values: dict[str, object] = {
         "model": folder.name,
         "measured_at": table.measured_at,
@@ -92,19 +93,20 @@ def check_calibration(settings: Settings) -> Check:
 
 def _lines(table: Table) -> list[str]:
     """Milliseconds a window: a row for each engine, number format and beam size, a column for each batch."""
-    columns = "".join(f"{rows:>8}" for rows in BATCHES)
+    sizes = sorted({cost.rows for trial in table.trials for cost in trial.costs})
+    columns = "".join(f"{rows:>8}" for rows in sizes)
     head = f"      {'engine':<10}{'format':<14}{'encoder':>8}{'beam':>6}{columns}   (ms a window, by rows of a batch)"
-    return [head, *(line for trial in table.trials for line in _trial_lines(trial))]
+    return [head, *(line for trial in table.trials for line in _trial_lines(trial, sizes))]
 
 
-def _trial_lines(trial: Trial) -> list[str]:
+def _trial_lines(trial: Trial, sizes: Sequence[int]) -> list[str]:
     name = f"      {trial.engine:<10}{trial.compute_type:<14}"
     if trial.problem:
         return [f"{name} {trial.problem}"]
     lines: list[str] = []
     for beam_size in sorted({cost.beam_size for cost in trial.costs}):
         costs = {cost.rows: cost for cost in trial.costs if cost.beam_size == beam_size}
-        columns = "".join(f"{1e3 * costs[rows].row_s:>8.0f}" if rows in costs else f"{'-':>8}" for rows in BATCHES)
+        columns = "".join(f"{1e3 * costs[rows].row_s:>8.0f}" if rows in costs else f"{'-':>8}" for rows in sizes)
         encode_s = next(iter(costs.values())).encode_s
         lines.append(f"{name}{1e3 * encode_s:>8.0f}{beam_size:>6}{columns}")
     return lines

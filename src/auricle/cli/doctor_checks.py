@@ -6,25 +6,26 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from auricle import __version__
 from auricle.cli.compare import count_word_errors
+from auricle.cli.doctor_check import Check, checked
+from auricle.cli.doctor_engines import check_devices, check_engine
 from auricle.cli.measured import chosen_engine, find_default_model
 from auricle.cli.samples import list_samples
 from auricle.config import Settings
-from auricle.engines.devices import cpu_features, cuda_memory_bytes
-from auricle.engines.registry import ENGINES, installed_engines
+from auricle.engines.devices import cpu_features
+from auricle.engines.optimized import find_optimized, summarise
 from auricle.engines.weights import NANO, find_model, list_models
 from auricle.errors import AuricleError
 from auricle.runtime import default_model_name, open_runtime
 from auricle.types import RequestInfo, TranscribeOptions, Transcript
 
 _PACKAGES = ("av", "ctranslate2", "onnxruntime", "numpy", "tokenizers", "huggingface-hub")
-_OPTIONAL = ("openvino",)
+_OPTIONAL = ("openvino", "torch", "mlx")
 """Shown where they are installed."""
 _CPU_FLAGS = (
     *("sse4_1", "avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16"),
@@ -36,24 +37,14 @@ _TOO_LITTLE_BYTES = 5 * 10**9
 _BROKEN_FROM = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding; ``values`` are for programs, ``text`` is for people."""
-
-    name: str
-    ok: bool
-    text: str
-    values: dict[str, object] = field(default_factory=dict[str, object])
-
-
 def make_checks(settings: Settings) -> list[Check]:
     """Everything that needs no engine."""
     return [
         _check_auricle(),
         _check_packages(),
         _check_cpu(settings),
-        _check_gpu(),
-        _check_engine(settings),
+        check_devices(settings),
+        check_engine(settings),
         _check_model(settings),
         _check_data(settings),
     ]
@@ -147,40 +138,8 @@ def _check_cpu(settings: Settings) -> Check:
     )
 
 
-def _check_gpu() -> Check:
-    memory = cuda_memory_bytes()
-    sizes = ", ".join(f"{size / 2**30:.0f} GiB" for size in memory)
-    return Check("gpu", True, f"CUDA: {sizes or 'none'}", {"cuda_memory_bytes": list(memory)})
-
-
-def _check_engine(settings: Settings) -> Check:
-    return _checked("engine", lambda: _describe_engine(settings))
-
-
-def _describe_engine(settings: Settings) -> tuple[str, dict[str, object]]:
-    choice = chosen_engine(settings, find_default_model(settings))
-    device, compute_type = "cpu", choice.compute_type
-    if choice.engine == "ct2":
-        from auricle.engines.ct2_engine import choose_compute_type, choose_device
-
-        device = choose_device(settings.device)
-        compute_type = choose_compute_type(device)[0] if compute_type == "auto" else compute_type
-    installed = sorted(installed_engines() - {"fake"})
-    values: dict[str, object] = {
-        "engine": choice.engine,
-        "reason": choice.reason,
-        "engines": sorted(ENGINES),
-        "installed": installed,
-        "device": device,
-        "compute_type": compute_type,
-        "is_measured": choice.is_measured,
-    }
-    text = f"{choice.engine} on {device}, compute type {compute_type}: {choice.reason}"
-    return f"{text} (installed: {', '.join(installed)})", values
-
-
 def _check_model(settings: Settings) -> Check:
-    return _checked("model", lambda: _describe_model(settings))
+    return checked("model", lambda: _describe_model(settings))
 
 
 def _describe_model(settings: Settings) -> tuple[str, dict[str, object]]:
@@ -188,10 +147,16 @@ def _describe_model(settings: Settings) -> tuple[str, dict[str, object]]:
     found = find_model(name, data_dir=settings.data_dir, allow_local=True)
     on_disk = [model.name for model in list_models(settings.data_dir)]
     where = f"in {found.path}" if found else f"not on disk; `auricle models pull {name}` downloads it"
-    return f"default {name}, {where}; on disk: {', '.join(on_disk)}", {
+    optimized = find_optimized(found.path, settings.data_dir) if found else None
+    obstacle = optimized.obstacle(found.path) if found and optimized else ""
+    text = f"default {name}, {where}; on disk: {', '.join(on_disk)}"
+    if optimized:
+        text += f"\n      optimized encoder: {f'not used, {obstacle}' if obstacle else summarise(optimized.about)}"
+    return text, {
         "default": name,
         "folder": str(found.path) if found else None,
         "on_disk": on_disk,
+        "optimized": {**asdict(optimized.about), "problem": obstacle or None} if optimized else None,
     }
 
 
@@ -207,13 +172,3 @@ def _check_data(settings: Settings) -> Check:
         f"{folder}{'' if is_writable else ' cannot be written'}, {free / 1e9:.1f} GB free{remark}",
         {"folder": str(folder), "writable": is_writable, "free_bytes": free},
     )
-
-
-def _checked(name: str, look: Callable[[], tuple[str, dict[str, object]]]) -> Check:
-    try:
-        text, values = look()
-    except AuricleError as error:
-        return Check(name, False, error.message, {"error": error.code, "message": error.message})
-    except ImportError as error:
-        return Check(name, False, str(error), {"error": "import", "message": str(error)})
-    return Check(name, True, text, values)

@@ -23,7 +23,10 @@ _Server = Annotated[str, typer.Option("--server", metavar="URL", help="Address o
 _Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _Job = Annotated[str, typer.Argument(metavar="JOB", help="Its id.", show_default=False)]
 _Format = Annotated[
-    str, typer.Option("--format", help="`text`, `json`, `verbose_json`, `srt`, `vtt` or `tsv`.", metavar="FORMAT")
+    str,
+    typer.Option(
+        "--format", help="`text`, `json`, `verbose_json`, `srt`, `vtt`, `tsv` or `diarized_json`.", metavar="FORMAT"
+    ),
 ]
 
 
@@ -37,6 +40,7 @@ def submit(
     language: Annotated[str | None, typer.Option(help="Language of the audio; detected without it.")] = None,
     translate: Annotated[bool, typer.Option("--translate", help="Write English.")] = False,
     words: Annotated[bool, typer.Option("--words", help="Make word times.")] = False,
+    diarize: Annotated[bool, typer.Option("--diarize", help="Tell speakers apart.")] = False,
     webhook: Annotated[str | None, typer.Option(metavar="URL", help="Is told when the job ends.")] = None,
     priority: Annotated[str | None, typer.Option(help="`interactive` or `batch`.", metavar="CLASS")] = None,
     key: Annotated[
@@ -60,6 +64,7 @@ def submit(
         "language": language,
         "task": "translate" if translate else None,
         "timestamp_granularities[]": "word" if words else None,
+        "diarize": "true" if diarize else None,
         "webhook": webhook,
         "priority": priority,
         "idempotency_key": key,

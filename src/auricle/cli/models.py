@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from auricle.cli import optimize
 from auricle.cli.console import say
 from auricle.cli.settings_flags import takes_settings
 from auricle.cli.tables import print_table
 from auricle.config import Settings
 from auricle.logs import set_up_logging
 
-app = typer.Typer(no_args_is_help=True, help="List, download and remove models; load and unload those of a server.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, download, optimize and remove models; load and unload those of a server."
+)
 
 _Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 _Names = Annotated[
@@ -33,8 +36,8 @@ def list_(
 ) -> None:
     """List the models that have a short name, and all that are on disk.
 
-    Any other repository of CTranslate2 Whisper weights on the Hugging Face hub works as `org/repo`, and so does a
-    local folder.
+    Any other repository of Whisper weights on the Hugging Face hub, for CTranslate2 or as safetensors, works as
+    `org/repo`, and so does a local folder.
 
     \b
     auricle models list
@@ -44,6 +47,7 @@ def list_(
     if server is not None:
         _list_remote(server, settings, as_json=as_json)
         return
+    from auricle.engines.optimized import find_optimized
     from auricle.engines.weights import ALIASES, list_models
 
     present = {model.name: model for model in list_models(settings.data_dir)}
@@ -52,6 +56,7 @@ def list_(
     for name in dict.fromkeys([*present, *ALIASES]):
         target = ALIASES.get(name)
         found = present.get(name) or (by_source.get((target.repo, target.revision)) if target else None)
+        optimized = find_optimized(found.path, settings.data_dir) if found else None
         rows.append(
             {
                 "name": name,
@@ -60,12 +65,14 @@ def list_(
                 "source": found.source if found else target.repo if target else None,
                 "revision": found.revision if found else target.revision if target else None,
                 "folder": str(found.path) if found else None,
+                "optimized": asdict(optimized.about) if optimized else None,
             }
         )
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        print_table(("name", "on disk", "from", "revision", "folder"), [_describe_file(row) for row in rows])
+        headings = ("name", "on disk", "optimized", "from", "revision", "folder")
+        print_table(headings, [_describe_file(row) for row in rows])
         typer.echo("\nnano is for trying out and for tests; it is part of the package.")
 
 
@@ -76,6 +83,7 @@ def pull(settings: Settings, models: _Names, as_json: _Json = False) -> None:
 
     \b
     auricle models pull small
+    auricle models pull openai/whisper-small
     auricle models pull large-v3-turbo --data-dir /srv/auricle
     """
     from auricle.cli.fetch_model import fetch_model
@@ -141,6 +149,9 @@ def unload(
         say(f"{name}: not in memory")
 
 
+app.command(name="optimize")(optimize.optimize)
+
+
 def megabytes(size: int) -> str:
     """Decimal, as the hub counts."""
     return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
@@ -170,4 +181,5 @@ def _list_remote(server: str, settings: Settings, *, as_json: bool) -> None:
 
 def _describe_file(row: dict[str, Any]) -> tuple[str, ...]:
     size = megabytes(row["size_bytes"]) if row["downloaded"] else "-"
-    return row["name"], size, row["source"], (row["revision"] or "-")[:12], row["folder"] or "-"
+    optimized = row["optimized"]["compute_type"] if row["optimized"] else "-"
+    return row["name"], size, optimized, row["source"], (row["revision"] or "-")[:12], row["folder"] or "-"

@@ -2,8 +2,9 @@
 
 from auricle.config import Settings
 from auricle.errors import InvalidOption
+from auricle.speaker_types import Diarization
 from auricle.tokenizer import parse_language
-from auricle.types import Priority, Task, TranscribeOptions
+from auricle.types import Channels, Priority, Task, TranscribeOptions
 
 _TASKS: tuple[Task, ...] = ("transcribe", "translate")
 
@@ -19,6 +20,8 @@ def parse_options(
     temperature: str | None,
     condition_on_previous_text: bool,
     words: bool,
+    diarization: Diarization | None = None,
+    channels: Channels = "mix",
 ) -> TranscribeOptions:
     """What the pipeline is asked to do."""
     defaults = TranscribeOptions()
@@ -36,6 +39,8 @@ def parse_options(
         vad=settings.vad,
         beam_size=settings.beam_size,
         audio_context=settings.audio_context,
+        diarization=diarization,
+        channels=channels,
     )
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from auricle.cli.options import split
 from auricle.cli.sources import Source
 from auricle.errors import InvalidOption
-from auricle.formats.registry import FORMATS, find_format
+from auricle.formats.registry import FORMATS, SPEAKERS_FORMAT, find_format
 
 
-def parse_formats(value: str) -> tuple[str, ...]:
-    """``all``, one format, or several with commas between; raises InvalidOption for others."""
+def parse_formats(value: str, *, speakers: bool = False) -> tuple[str, ...]:
+    """``all``, one format, or several with commas between; raises InvalidOption for others.
+
+    The one that means nothing without ``speakers`` belongs to all only with them.
+    """
     names = split(value)
     if names == ("all",):
-        return tuple(FORMATS)
+        return tuple(name for name in FORMATS if speakers or name != SPEAKERS_FORMAT)
     if not names:
         raise InvalidOption(f"--format is empty; choose one of {', '.join([*FORMATS, 'all'])}", param="format")
     for name in names:

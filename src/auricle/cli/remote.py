@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, cast
 
 import httpx
@@ -9,6 +10,7 @@ import httpx
 from auricle import errors
 from auricle.cli.remote_transcript import parse_transcript
 from auricle.cli.sources import Source
+from auricle.cli.speakers import Known, speaker_fields
 from auricle.cli.transcribe_files import Backend
 from auricle.config import Settings
 from auricle.types import TranscribeOptions, Transcript
@@ -28,14 +30,16 @@ _BY_STATUS: dict[int, type[errors.AuricleError]] = {
 
 
 @asynccontextmanager
-async def open_remote(url: str, options: TranscribeOptions, *, settings: Settings) -> AsyncGenerator[Backend]:
+async def open_remote(
+    url: str, options: TranscribeOptions, *, settings: Settings, known: Known = MappingProxyType({})
+) -> AsyncGenerator[Backend]:
     """Work on the server at ``url``, with or without ``/v1``; options that are left open are the server's to choose.
 
     Raises InvalidOption for what cannot be said through the API; transcriptions raise the server's own error, and
     Busy where no server answers.
     """
     base = url.rstrip("/").removesuffix("/v1")
-    form = _form(options, settings)
+    form = _form(options, settings, known)
     route = "translations" if options.task == "translate" else "transcriptions"
 
     async def transcribe(source: Source, on_progress: Callable[[float], None]) -> Transcript:
@@ -83,7 +87,7 @@ def key_headers(settings: Settings) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
-def _form(options: TranscribeOptions, settings: Settings) -> dict[str, Any]:
+def _form(options: TranscribeOptions, settings: Settings, known: Known) -> dict[str, Any]:
     if len(options.temperatures) == 1 and options.temperatures[0] > 0:
         temperature = str(options.temperatures[0])
     elif options.temperatures == TranscribeOptions().temperatures:
@@ -104,6 +108,8 @@ def _form(options: TranscribeOptions, settings: Settings) -> dict[str, Any]:
         "beam_size": str(options.beam_size) if "beam_size" in given else None,
         "audio_context": options.audio_context if "audio_context" in given else None,
         "condition_on_previous_text": "true" if options.condition_on_previous_text else None,
+        "channels": options.channels if options.channels != "mix" else None,
+        **speaker_fields(options.diarization, known),
     }
     return {name: value for name, value in fields.items() if value not in (None, [])}
 

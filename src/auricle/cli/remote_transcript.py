@@ -50,6 +50,7 @@ def _segments(entries: Iterable[dict[str, Any]], words: Iterable[dict[str, Any]]
             avg_logprob=float(entry["avg_logprob"]),
             compression_ratio=float(entry["compression_ratio"]),
             no_speech_prob=float(entry["no_speech_prob"]),
+            speaker=entry.get("speaker"),
             words=None if left is None else _take_words(str(entry["text"]), left),
         )
         for entry in entries
@@ -73,6 +74,7 @@ def _take_words(text: str, left: list[dict[str, Any]]) -> tuple[Word, ...]:
                 start=float(entry["start"]),
                 end=float(entry["end"]),
                 probability=float(entry.get("probability", 0.0)),
+                speaker=entry.get("speaker"),
             )
         )
         position = end

@@ -32,6 +32,7 @@ _SETTINGS = (
     "max_batch",
     "beam_size",
     "audio_context",
+    "diarization",
     "vad",
     "max_audio_s",
     "data_dir",
@@ -63,6 +64,12 @@ def transcribe(
     keywords: flags.Keywords = None,
     temperature: flags.Temperature = None,
     condition_on_previous_text: flags.ConditionOnPreviousText = False,
+    diarize: flags.Diarize = False,
+    channels: flags.Channels = "mix",
+    speakers: flags.Speakers = None,
+    min_speakers: flags.MinSpeakers = None,
+    max_speakers: flags.MaxSpeakers = None,
+    known: flags.Known = None,
     recursive: flags.Recursive = False,
     server: flags.Server = None,
     priority: flags.Priority = None,
@@ -75,6 +82,8 @@ def transcribe(
     auricle transcribe talk.mp3
     auricle transcribe talk.mp3 --format srt > talk.srt
     auricle transcribe talk.mp3 --language de --task translate --words --format verbose_json
+    auricle transcribe talk.mp3 --diarize --speakers 2 --known Ann=ann.wav --format vtt
+    auricle transcribe call.wav --channels separate --format srt
     auricle transcribe recordings/ --recursive --format all --output-dir texts
     ffmpeg -i rtsp://camera -t 60 -f wav - | auricle transcribe -
     auricle transcribe talk.mp3 --server http://127.0.0.1:8000
@@ -85,12 +94,21 @@ def transcribe(
     from auricle.cli.backends import run
     from auricle.cli.options import parse_options, parse_priority
     from auricle.cli.outputs import parse_formats, plan_outputs
+    from auricle.cli.speakers import parse_channels, parse_diarization, parse_known
     from auricle.formats.options import FormatOptions, SubtitleOptions
+    from auricle.formats.registry import SPEAKERS_FORMAT
 
     set_up_logging(settings.log_level if "log_level" in settings.model_fields_set else "warning")
     if server and priority:
         raise InvalidOption("--priority orders the work of this process; a server orders its own", param="priority")
-    formats = parse_formats(format)
+    voices = parse_known(known or ())
+    counts = {"speakers": speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
+    diarize = diarize or bool(voices) or any(count is not None for count in counts.values())
+    layout = parse_channels(channels, diarize=diarize)
+    formats = parse_formats(format, speakers=diarize or layout == "separate")
+    diarization = None
+    if diarize or (SPEAKERS_FORMAT in formats and layout == "mix"):
+        diarization = parse_diarization(settings, server=server, **counts)
     is_one_file = len(files) == 1 and not files[0].is_dir()
     to_stdout = output == DASH or (is_one_file and not output and not output_dir)
     if (output or to_stdout) and (output_dir or not is_one_file or len(formats) != 1):
@@ -116,6 +134,8 @@ def transcribe(
         condition_on_previous_text=condition_on_previous_text,
         # As on the server: these rules cut between words, so their times are needed.
         words=words or highlight_words or max_line_width is not None or max_duration_s is not None,
+        diarization=diarization,
+        channels=layout,
     )
     with ExitStack() as stack:
         sources = _open_sources(stack, files, max_mb=settings.max_upload_mb, recursive=recursive)
@@ -139,6 +159,7 @@ def transcribe(
             priority=parse_priority(priority, files=len(sources)),
             at_once=jobs,
             quiet=quiet,
+            known=voices,
         )
         code = asyncio.run(work)
     if code != OK:

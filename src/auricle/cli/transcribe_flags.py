@@ -8,6 +8,7 @@ import typer
 _OUTPUT = "Output"
 _SUBTITLES = "Subtitles"
 _SPEECH = "Speech"
+_SPEAKERS = "Speakers"
 
 Files = Annotated[
     list[Path],
@@ -34,7 +35,8 @@ Format = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="`text`, `json`, `verbose_json`, `srt`, `vtt`, `tsv`, `all`, or several with commas between.",
+        help="`text`, `json`, `verbose_json`, `srt`, `vtt`, `tsv`, `diarized_json`, `all`, or several with commas "
+        "between.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -99,5 +101,37 @@ ConditionOnPreviousText = Annotated[
         "--condition-on-previous-text",
         help="Decode a file in order, each window prompted with the text before it; slower.",
         rich_help_panel=_SPEECH,
+    ),
+]
+
+Diarize = Annotated[
+    bool,
+    typer.Option(
+        "--diarize",
+        help="Tell speakers apart; srt, vtt, tsv, verbose_json and diarized_json show them.",
+        rich_help_panel=_SPEAKERS,
+    ),
+]
+Channels = Annotated[
+    str,
+    typer.Option(
+        "--channels",
+        metavar="mix|separate",
+        help="`separate` takes each channel for a speaker, as in recorded calls.",
+        rich_help_panel=_SPEAKERS,
+    ),
+]
+Speakers = Annotated[
+    int | None, typer.Option("--speakers", help="How many speak, where that is known.", rich_help_panel=_SPEAKERS)
+]
+MinSpeakers = Annotated[int | None, typer.Option(help="How many speak at least.", rich_help_panel=_SPEAKERS)]
+MaxSpeakers = Annotated[int | None, typer.Option(help="How many speak at most.", rich_help_panel=_SPEAKERS)]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--known",
+        metavar="NAME=FILE",
+        help="A speaker to be called by name, with 2 to 10 s of that voice; up to 4 times.",
+        rich_help_panel=_SPEAKERS,
     ),
 ]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_MEDIAN_WIDTH = 7
-_EXCHANGES = ((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4))
+MEDIAN_WIDTH = 7
+EXCHANGES = ((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4))
 """Pairs of places to be put in order, one after the other; then the fourth of seven values is their median."""
 
 
@@ -37,13 +37,13 @@ def token_starts(weights: Floats, rows: slice) -> NDArray[np.int64]:
 
 def median_filter(x: Floats) -> Floats:
     """Along the last axis; the ends are mirrored."""
-    half = _MEDIAN_WIDTH // 2
+    half = MEDIAN_WIDTH // 2
     if x.shape[-1] <= half:
         return x
     padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)], mode="reflect")
     # Exchanges of whole arrays are ten times faster than to sort each window of seven.
-    values = [padded[..., shift : shift + x.shape[-1]] for shift in range(_MEDIAN_WIDTH)]
-    for low, high in _EXCHANGES:
+    values = [padded[..., shift : shift + x.shape[-1]] for shift in range(MEDIAN_WIDTH)]
+    for low, high in EXCHANGES:
         values[low], values[high] = np.minimum(values[low], values[high]), np.maximum(values[low], values[high])
     return values[half]
 

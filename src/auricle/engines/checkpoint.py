@@ -11,7 +11,7 @@ Names of layers, each with ``.weight`` and mostly ``.bias``::
 ``qkv`` and ``key_value`` are projections on top of each other, with zeros for the bias that Whisper's keys lack.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,24 @@ class Checkpoint:
     """Tokens that no text begins with."""
     tensor: Callable[[str], Tensor]
     """The tensor of a name from this module's list. Raises EngineFailed where the files lack it."""
+
+
+def stack_parts(parts: Sequence[Tensor | None], *, is_bias: bool) -> Tensor | None:
+    """Projections that are stored one by one, on top of each other; None where one of them is missing.
+
+    Of biases, those that are missing are zeros: Whisper's keys have none.
+    """
+    found = [part for part in parts if part is not None]
+    if not found or (len(found) < len(parts) and not is_bias):
+        return None
+    if len(parts) == 1:
+        return found[0]
+    if is_bias:
+        zeros = np.zeros(found[0].array.shape, np.float32)
+        return Tensor(array=np.concatenate([zeros if part is None else part.to_float32() for part in parts]))
+    if len({(part.array.dtype, part.is_bfloat16) for part in found}) > 1:
+        return Tensor(array=np.concatenate([part.to_float32() for part in found]))
+    return Tensor(array=np.concatenate([part.array for part in found]), is_bfloat16=found[0].is_bfloat16)
 
 
 def default_alignment_heads(shape: Shape) -> tuple[tuple[int, int], ...]:

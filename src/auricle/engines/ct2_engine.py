@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.engines.base import EngineConfig, Pause, go_on
+from auricle.engines.ct2_device import check_cuda, choose_device, settle_compute_type
 from auricle.engines.ct2_format import count_layers, read_variables
 from auricle.engines.folder_format import CONVERT_HINT, format_of
 from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
@@ -33,62 +34,35 @@ _MAX_LENGTH = 448
 _BATCH = {"cpu": 4, "cuda": 32}
 """Rows of a batch. On a CPU a token costs the same from four rows on (base, int8: 12.6, 8.1, 8.0 ms at 1, 4, 8 rows),
 and a short batch lets urgent rows in sooner."""
-_PREFERRED = {
-    "cpu": ("int8_float32", "float32"),
-    "cuda": ("float16", "int8_float16", "float32"),
-}
-_WHY = {
-    "int8_float32": "8-bit weights are about twice as fast as float32 on this CPU, at nearly the same error",
-    "float16": "the GPU computes float16 natively",
-    "int8_float16": "the GPU has no fast float16, but 8-bit products",
-    "float32": "the device supports nothing faster",
-}
+_OTHER_FORMS = {"hf": "Hugging Face form", "openai": "the form of openai/whisper"}
 
 Encoding = NDArray[np.float32]
 """(1, n_frames // 2, d_model) on the host."""
 
 
-def choose_device(device: str) -> str:
-    """``cpu`` or ``cuda`` for a setting that may say ``auto``."""
-    if device == "auto":
-        return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
-    return device
-
-
-def choose_compute_type(device: str) -> tuple[str, str]:
-    """The number format that ``device`` does well, and why."""
-    supported = ctranslate2.get_supported_compute_types(device)
-    chosen = next((name for name in _PREFERRED[device] if name in supported), "float32")
-    return chosen, _WHY[chosen]
-
-
 def load(config: EngineConfig) -> "CT2Engine":
     """Load the model of ``config``.
 
-    Raises InvalidOption for a compute type that the device lacks and for a model in another form, EngineOutOfMemory and
-    EngineFailed otherwise.
+    Raises InvalidOption for a device or a compute type that is not there and for a model in another form,
+    EngineNotInstalled where CUDA lacks a library, EngineOutOfMemory and EngineFailed otherwise.
     """
-    if format_of(config.model_path) == "hf":
+    form = _OTHER_FORMS.get(format_of(config.model_path) or "")
+    if form is not None:
         raise InvalidOption(
-            f"engine 'ct2' cannot read {config.model_name}, which is in Hugging Face form; run it with "
-            f"`--engine openvino`, or convert it: {CONVERT_HINT}",
+            f"engine 'ct2' cannot read {config.model_name}, which is in {form}; run it with "
+            f"`--engine openvino` or `--engine torch`, or convert it: {CONVERT_HINT}",
             param="engine",
         )
     device = choose_device(config.device)
-    compute_type = config.compute_type
-    if compute_type == "auto":
-        compute_type = choose_compute_type(device)[0]
-    supported = ctranslate2.get_supported_compute_types(device)
-    if compute_type != "default" and compute_type not in {*supported, "int8"}:
-        raise InvalidOption(
-            f"this {device} device has no compute type {compute_type!r}; it has {', '.join(sorted(supported))}",
-            param="compute_type",
-        )
+    index = config.device_index if device == "cuda" else 0
+    if device == "cuda":
+        check_cuda(index)
+    compute_type = settle_compute_type(config.compute_type, device, index)
     try:
         model = ctranslate2.models.Whisper(
             str(config.model_path),
             device=device,
-            device_index=config.device_index,
+            device_index=index,
             compute_type=compute_type,
             intra_threads=config.threads or os.cpu_count() or 1,
             inter_threads=1,
@@ -131,7 +105,12 @@ class CT2Engine:
             pause()
             if rows[0].options.task == "detect_language":
                 return self._detect_language(encodings)
-            return self._generate(rows, encodings)
+            decodings = self._generate(rows, encodings)
+            for row in rows:
+                # Few are tried again: the first to go, before those whose text is still to come.
+                if row.key in self._encodings:
+                    self._encodings.move_to_end(row.key, last=False)
+            return decodings
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, MemoryError) or "out of memory" in str(error):
                 raise EngineOutOfMemory(f"{len(rows)} rows need more memory than {self._device} has") from error

@@ -1,16 +1,17 @@
-"""Which files hold a model's weights: a CTranslate2 folder, or one in Hugging Face form."""
+"""Which files hold a model's weights: its folder is in the form of CTranslate2, Hugging Face or openai/whisper."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, cast
 
-FolderFormat = Literal["ct2", "hf"]
+FolderFormat = Literal["ct2", "hf", "openai"]
 
 CT2_WEIGHTS = "model.bin"
 HF_WEIGHTS = "model.safetensors"
 HF_INDEX = "model.safetensors.index.json"
 """Of weights that are shared out among several files."""
+OPENAI_SUFFIX = ".pt"
 
 CONVERT_HINT = (
     "make one with `ct2-transformers-converter --model ORG/REPO --output_dir FOLDER "
@@ -22,7 +23,14 @@ def folder_format(names: Collection[str]) -> FolderFormat | None:
     """The form of a model with files of these names; None where there are no weights."""
     if CT2_WEIGHTS in names:
         return "ct2"
-    return "hf" if HF_WEIGHTS in names or HF_INDEX in names else None
+    if HF_WEIGHTS in names or HF_INDEX in names:
+        return "hf"
+    return "openai" if len(openai_files(names)) == 1 else None
+
+
+def openai_files(names: Iterable[str]) -> list[str]:
+    """Those of openai/whisper: all of a model is in one of them, whatever its name."""
+    return sorted(name for name in names if name.endswith(OPENAI_SUFFIX))
 
 
 def format_of(folder: Path) -> FolderFormat | None:

@@ -17,7 +17,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from auricle.engines.checkpoint import Checkpoint, Shape, Tensor, default_alignment_heads, find_language_ids
+from auricle.engines.checkpoint import (
+    Checkpoint,
+    Shape,
+    Tensor,
+    default_alignment_heads,
+    find_language_ids,
+    stack_parts,
+)
 from auricle.engines.folder_format import weight_files
 from auricle.errors import EngineFailed
 
@@ -72,19 +79,10 @@ class _Files:
         """See ``Checkpoint.tensor``."""
         stem, _, kind = name.rpartition(".")
         names = _their_names(stem)
-        parts = [self._one(f"{stored}.{kind}") for stored in names]
-        found = [part for part in parts if part is not None]
-        if not found or (len(found) < len(parts) and kind == "weight"):
+        found = stack_parts([self._one(f"{stored}.{kind}") for stored in names], is_bias=kind == "bias")
+        if found is None:
             raise EngineFailed(f"{self.folder} has no tensor {names[0]}.{kind}; its download may be incomplete")
-        if len(parts) == 1:
-            return found[0]
-        if kind == "bias":
-            # Whisper's keys have none.
-            zeros = np.zeros(found[0].array.shape, np.float32)
-            return Tensor(array=np.concatenate([zeros if part is None else part.to_float32() for part in parts]))
-        if len({(part.array.dtype, part.is_bfloat16) for part in found}) > 1:
-            return Tensor(array=np.concatenate([part.to_float32() for part in found]))
-        return Tensor(array=np.concatenate([part.array for part in found]), is_bfloat16=found[0].is_bfloat16)
+        return found
 
     def _one(self, name: str) -> Tensor | None:
         # A model that was saved without its last layer, which only repeats the embedding, has no prefix.

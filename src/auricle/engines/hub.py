@@ -1,11 +1,12 @@
-"""Fetches a model of the Hugging Face hub into a plain folder.
+"""Fetches a model of the Hugging Face hub into a plain folder: CTranslate2 weights, else safetensors of Transformers.
 
 Everything the hub library can be told by its environment holds: ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``,
 proxies. https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
 """
 
+import json
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,11 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import WeakFileLock
 from tqdm import tqdm
 
-from auricle.engines.folder_format import CONVERT_HINT
+from auricle.engines.folder_format import CONVERT_HINT, CT2_WEIGHTS, HF_WEIGHTS, OPENAI_SUFFIX, folder_format
 from auricle.engines.model_folder import (
-    OPTIONAL_FILES,
-    REQUIRED_FILES,
-    VOCABULARIES,
     Manifest,
+    choose_files,
     folder_problem,
-    missing_files,
     read_manifest,
     write_manifest,
 )
@@ -54,8 +52,8 @@ def fetch(repo: str, revision: str | None, target: Path, progress: Progress | No
     again. ``target`` appears, or is replaced, only when every file is complete, and holds a manifest. Two processes
     that want the same model take turns.
 
-    Raises ModelNotFound where the hub has no such model or it is not one for CTranslate2, DownloadFailed where the
-    hub, the way to it or the disk fails.
+    Raises ModelNotFound where the hub has no such model or it is no Whisper in a form that an engine reads,
+    DownloadFailed where the hub, the way to it or the disk fails.
     """
     unfinished = target.parent / ".partial" / target.name
     lock = target.parent / ".locks" / target.name
@@ -66,6 +64,8 @@ def fetch(repo: str, revision: str | None, target: Path, progress: Progress | No
         if present is not None and present.commit == commit and folder_problem(target) is None:
             return
         unfinished.mkdir(parents=True, exist_ok=True)
+        if folder_format(sizes) == "hf":
+            _check_is_whisper(repo, commit, unfinished)
         _download(repo, commit, sizes, unfinished, progress)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)
         write_manifest(unfinished, Manifest(repo=repo, commit=commit, files=sizes))
@@ -78,29 +78,40 @@ def _ask(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
     """The commit that the revision stands for, and the size of each file that is needed of it."""
     with _translated_errors(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=_METADATA_TIMEOUT_S)
-    found = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    missing = missing_files(set(found))
+    # A file of openai/whisper is a pickle: such a model is taken from the operator's disk only.
+    names = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    found = {name: size for name, size in names.items() if not name.endswith(OPENAI_SUFFIX)}
+    wanted, missing = choose_files(found)
+    if folder_format(found) is None:
+        missing = [f"{CT2_WEIGHTS} or {HF_WEIGHTS}"]
     if missing or info.sha is None:
         raise ModelNotFound(
-            f"{repo} is not a complete CTranslate2 Whisper model: it has no {', no '.join(missing)}; {CONVERT_HINT} "
-            "and pass the folder",
+            f"{repo} is not a complete Whisper model, for CTranslate2 or in Hugging Face form: it has no "
+            f"{', no '.join(missing)}; {CONVERT_HINT} and pass the folder",
             param="model",
         )
-    wanted = (*REQUIRED_FILES, *VOCABULARIES, *OPTIONAL_FILES)
-    return info.sha, {name: found[name] for name in wanted if name in found}
+    return info.sha, {name: found[name] for name in wanted}
+
+
+def _check_is_whisper(repo: str, commit: str, folder: Path) -> None:
+    """Look at the configuration before the weights, which are gigabytes; that of a CTranslate2 model does not tell.
+
+    Raises ModelNotFound, DownloadFailed.
+    """
+    _snapshot(repo, commit, ["config.json"], folder, _reporting_bar(0, None))
+    try:
+        config: Any = json.loads((folder / "config.json").read_bytes())
+        kind = config.get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        kind = None
+    if kind != "whisper":
+        shutil.rmtree(folder)
+        raise ModelNotFound(f"{repo} is no Whisper model: its config.json says it is {kind!r}", param="model")
 
 
 def _download(repo: str, commit: str, sizes: dict[str, int], folder: Path, progress: Progress | None) -> None:
     total = sum(sizes.values())
-    with _translated_errors(repo, commit):
-        snapshot_download(
-            repo,
-            revision=commit,
-            local_dir=folder,
-            allow_patterns=list(sizes),
-            max_workers=4,
-            tqdm_class=_reporting_bar(total, progress),
-        )
+    _snapshot(repo, commit, sizes, folder, _reporting_bar(total, progress))
     for name, size in sizes.items():
         path = folder / name
         actual = path.stat().st_size if path.is_file() else 0
@@ -110,6 +121,13 @@ def _download(repo: str, commit: str, sizes: dict[str, int], folder: Path, progr
         sizes[name] = actual
     if progress is not None:
         progress(total, total)
+
+
+def _snapshot(repo: str, commit: str, names: Collection[str], folder: Path, bar: type[Any]) -> None:
+    with _translated_errors(repo, commit):
+        snapshot_download(
+            repo, revision=commit, local_dir=folder, allow_patterns=list(names), max_workers=4, tqdm_class=bar
+        )
 
 
 @contextmanager

@@ -4,22 +4,23 @@
 # pyright: reportMissingTypeStubs=false
 # OpenVINO carries no complete types.
 
+import logging
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import openvino as ov
 
 from auricle.engines.base import EngineConfig
 from auricle.engines.checkpoint import Checkpoint
-from auricle.engines.ct2_format import read_ct2
-from auricle.engines.folder_format import format_of
+from auricle.engines.checkpoint_files import read_checkpoint
 from auricle.engines.heap import give_freed_memory_back
-from auricle.engines.hf_format import read_hf
 from auricle.engines.openvino_cache import CompiledCache, Entry, cache_key, fingerprint
 from auricle.engines.openvino_graph import GraphBuilder
+from auricle.engines.optimized import Optimized, read_optimized
 from auricle.errors import EngineFailed, InvalidOption
 
 COMPUTE_TYPES = {
@@ -31,6 +32,9 @@ COMPUTE_TYPES = {
 }
 
 Hints = dict[str, Any]
+Made = TypeVar("Made")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class CompiledWhisper:
     checkpoint: Checkpoint
     compute_type: str
     """One of ``COMPUTE_TYPES``, settled."""
+    is_optimized: bool
+    """Whether the encoders are those that were quantized beforehand."""
     was_cached: bool
     mapped: Entry | None
     """What the networks were taken from; they use its memory without keeping it alive."""
@@ -53,46 +59,56 @@ class CompiledWhisper:
 def compile_whisper(config: EngineConfig) -> CompiledWhisper:
     """The model of ``config``, compiled now or taken from ``config.cache_dir``.
 
+    ``config.optimized`` is used where it fits, and never a reason to fail.
     Raises InvalidOption for a compute type that is not to be had, EngineFailed for files that are missing or damaged.
     """
     core = ov.Core()
-    compute_type = choose_compute_type(config.compute_type, _capabilities(core))
+    compute_type = choose_compute_type(config.compute_type, capabilities_of(core))
     try:
         checkpoint = read_checkpoint(config.model_path)
     except EngineFailed as error:
         raise EngineFailed(f"{config.model_name} cannot be loaded: {error.message}") from error
-    threads = config.threads or os.cpu_count() or 1
-    try:
+    load = partial(_load, core, config, checkpoint, compute_type=compute_type)
+    optimized = _find_optimized(config, compute_type)
+    if optimized is not None:
         try:
-            return _load(core, config, checkpoint, compute_type, _hints(compute_type, threads))
-        except RuntimeError:
-            # Where the instructions to round activations on the fly are missing, 8-bit weights alone still run.
-            return _load(core, config, checkpoint, compute_type, _hints(compute_type, threads, round_activations=False))
+            return with_hints(compute_type, config.threads, partial(load, optimized=optimized))
+        except RuntimeError as error:
+            _tell_unused(config, str(error))
+    try:
+        return with_hints(compute_type, config.threads, partial(load, optimized=None))
     except RuntimeError as error:
         raise EngineFailed(f"OpenVINO cannot compile {config.model_name}: {error}") from error
 
 
 def _load(
-    core: ov.Core, config: EngineConfig, checkpoint: Checkpoint, compute_type: str, hints: Hints
+    core: ov.Core,
+    config: EngineConfig,
+    checkpoint: Checkpoint,
+    hints: Hints,
+    *,
+    compute_type: str,
+    optimized: Optimized | None,
 ) -> CompiledWhisper:
     about = {
         "model": fingerprint(config.model_path),
         "code": fingerprint(Path(__file__).parent),
         "openvino": ov.__version__,
         "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")),
-        "capabilities": " ".join(sorted(_capabilities(core))),
+        "capabilities": " ".join(sorted(capabilities_of(core))),
         "compute_type": compute_type,
         "hints": str(sorted(hints.items())),
+        "encoder": optimized.folder.name if optimized else "",
     }
     key = cache_key(about)
     cache = None
-    if config.cache_dir is not None and "EXPORT_IMPORT" in _capabilities(core):
+    if config.cache_dir is not None and "EXPORT_IMPORT" in capabilities_of(core):
         cache = CompiledCache(folder=config.cache_dir, max_bytes=config.cache_bytes)
     models, entry = _take(core, cache, key, hints)
     was_cached = bool(models)
     if not models:
         made: list[ov.CompiledModel] = []
-        compiling = _compile(core, checkpoint, compute_type, hints)
+        compiling = _compile(core, checkpoint, hints, compute_type=compute_type, optimized=optimized)
         if cache and cache.write(key, _export(compiling, made), about):
             # Taken back from the file, the weights are mapped and not in memory twice.
             models, entry = _take(core, cache, key, hints)
@@ -108,6 +124,7 @@ def _load(
         decoder=decoder,
         checkpoint=checkpoint,
         compute_type=compute_type,
+        is_optimized=optimized is not None,
         was_cached=was_cached,
         mapped=entry,
     )
@@ -131,13 +148,19 @@ def choose_compute_type(asked: str, capabilities: Collection[str]) -> str:
     return asked
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """The model of a folder in either form. Raises EngineFailed for files that are missing or damaged."""
-    return read_hf(folder) if format_of(folder) == "hf" else read_ct2(folder)
-
-
-def _capabilities(core: ov.Core) -> list[str]:
+def capabilities_of(core: ov.Core) -> list[str]:
+    """What OpenVINO says that the processor can do."""
     return core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def with_hints(compute_type: str, threads: int, make: Callable[[Hints], Made]) -> Made:
+    """What ``make`` makes with the hints for a compute type; 0 threads are all cores. Raises what it does."""
+    threads = threads or os.cpu_count() or 1
+    try:
+        return make(_hints(compute_type, threads))
+    except RuntimeError:
+        # Where the instructions to round activations on the fly are missing, 8-bit weights alone still run.
+        return make(_hints(compute_type, threads, round_activations=False))
 
 
 def _hints(compute_type: str, threads: int, *, round_activations: bool = True) -> Hints:
@@ -155,16 +178,57 @@ def _hints(compute_type: str, threads: int, *, round_activations: bool = True) -
     return hints
 
 
-def _compile(core: ov.Core, checkpoint: Checkpoint, compute_type: str, hints: Hints) -> Iterator[ov.CompiledModel]:
-    """Encoder, encoder of any length, decoder; each when it is asked for."""
-    builder = GraphBuilder(checkpoint, int8=compute_type.startswith("int8"), half=compute_type.endswith("bfloat16"))
-    encoder = builder.build_encoder()
+def graph_builder(checkpoint: Checkpoint, compute_type: str) -> GraphBuilder:
+    """What builds the networks for a compute type."""
+    is_int8 = compute_type.startswith("int8")
+    return GraphBuilder(checkpoint, int8=lambda _: is_int8, half=compute_type.endswith("bfloat16"))
+
+
+def fix_length(encoder: ov.Model, checkpoint: Checkpoint) -> ov.Model:
+    """A copy for windows of the full length only, which takes a twentieth less time."""
     fixed = encoder.clone()
-    # A length that is fixed takes a twentieth less time.
     fixed.reshape({"features": [1, checkpoint.shape.n_mels, 2 * checkpoint.shape.audio_positions]})
-    yield core.compile_model(fixed, "CPU", hints)
+    return fixed
+
+
+def _compile(
+    core: ov.Core, checkpoint: Checkpoint, hints: Hints, *, compute_type: str, optimized: Optimized | None
+) -> Iterator[ov.CompiledModel]:
+    """Encoder, encoder of any length, decoder; each when it is asked for. Raises RuntimeError."""
+    builder = graph_builder(checkpoint, compute_type)
+    encoder = _read_encoder(core, optimized) if optimized else builder.build_encoder()
+    yield core.compile_model(fix_length(encoder, checkpoint), "CPU", hints)
     yield core.compile_model(encoder, "CPU", hints)
     yield core.compile_model(builder.build_decoder(list(checkpoint.alignment_heads)), "CPU", hints)
+
+
+def _read_encoder(core: ov.Core, optimized: Optimized) -> ov.Model:
+    if damage := optimized.damage():
+        raise RuntimeError(damage)
+    return core.read_model(optimized.network)
+
+
+def _find_optimized(config: EngineConfig, compute_type: str) -> Optimized | None:
+    """The encoder that ``config`` names, where it is for this compute type and nothing stands in its way."""
+    if config.optimized is None:
+        return None
+    try:
+        found = read_optimized(config.optimized)
+        obstacle = found.obstacle(config.model_path)
+    except (OSError, ValueError) as error:
+        _tell_unused(config, str(error))
+        return None
+    if obstacle:
+        _tell_unused(config, obstacle)
+        return None
+    return found if found.about.compute_type == compute_type else None
+
+
+def _tell_unused(config: EngineConfig, why: str) -> None:
+    _log.warning(
+        "the optimized encoder of %s is not used: %s; `auricle models optimize` makes a new one",
+        *(config.model_name, why),
+    )
 
 
 def _export(models: Iterable[ov.CompiledModel], made: list[ov.CompiledModel]) -> Iterator[memoryview]:

@@ -19,39 +19,32 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answer:
-    """What the decoder says for N rows: its own memory, which may be written to and holds until the next step."""
+class OpenVinoAnswer:
+    """See ``engines.batch_search.Answer``; its memory is the request's own."""
 
     logits: Floats
-    """(N, places, vocabulary) at the places that were asked for."""
     queries: Floats
-    """(N, L, heads, d) of the alignment heads, at all places."""
 
 
-class DecoderRun:
-    """The decoder on some windows, from the prompt on. Several runs may take turns.
-
-    A row is a hypothesis of a window; each window has as many rows as any other, side by side.
-    """
+class OpenVinoRun:
+    """See ``engines.batch_search.DecoderRun``."""
 
     def __init__(self, decoder: ov.CompiledModel, windows: Sequence[Cross]) -> None:
         # A request whose state is reset and grown anew with other rows gives NaN (2026.4); a fresh one costs little.
         self._request = decoder.create_infer_request()
         self._length = 0
-        self.take(windows)
+        self._windows = windows
+        self.keep(range(len(windows)))
 
-    def take(self, windows: Sequence[Cross]) -> None:
-        """From the next step on the rows belong to these windows."""
-        for number, parts in enumerate(zip(*windows, strict=True)):
+    def keep(self, windows: Sequence[int]) -> None:
+        self._windows = [self._windows[number] for number in windows]
+        for number, parts in enumerate(zip(*self._windows, strict=True)):
             name = f"cross_{'kv'[number % 2]}{number // 2}"
             self._request.set_tensor(name, parts[0] if len(parts) == 1 else join(parts))
 
     def step(
         self, tokens: Sequence[Sequence[int]], wanted: Sequence[int], came_from: Sequence[int] | None = None
-    ) -> Answer:
-        """Take ``tokens`` (N, L) behind the earlier ones of the rows ``came_from`` (N,) of the last step, and answer at
-        the places ``wanted`` of L.
-        """
+    ) -> OpenVinoAnswer:
         rows, length = len(tokens), len(tokens[0])
         inputs: dict[str, NDArray[Any]] = {
             "tokens": np.array(tokens, np.int32),
@@ -64,7 +57,8 @@ class DecoderRun:
             self._request.set_tensor(name, ov.Tensor(array))
         self._request.infer()
         self._length += length
-        return Answer(logits=self._request.get_tensor("logits").data, queries=self._request.get_tensor("queries").data)
+        tensors = [self._request.get_tensor(name).data for name in ("logits", "queries")]
+        return OpenVinoAnswer(logits=tensors[0], queries=tensors[1])
 
     def _mask(self, rows: int, length: int) -> Floats:
         """(N, 1, L, all places): no token sees a later one.

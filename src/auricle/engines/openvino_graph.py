@@ -11,6 +11,7 @@ Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Su
 # pyright: reportUnknownParameterType=false, reportGeneralTypeIssues=false
 # OpenVINO's operations carry no complete types.
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,12 @@ Node = Any
 class GraphBuilder:
     """Builds the two models of one set of weights.
 
-    ``int8`` keeps the weights of all products in 8 bits with a scale a row, as they are in the file or rounded anew.
+    ``int8`` tells by their name which products have weights in 8 bits with a scale a row, as they are in the file or
+    rounded anew. Products and convolutions have the names of their weights.
     ``half`` passes the cross-attention tensors as bfloat16.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, int8: bool, half: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, int8: Callable[[str], bool], half: bool) -> None:
         self.shape = checkpoint.shape
         self._tensor = checkpoint.tensor
         self._int8 = int8
@@ -124,13 +126,15 @@ class GraphBuilder:
         return self._tensor(name).to_float32()
 
     def _weight(self, name: str) -> Node:
-        if not self._int8:
+        if not self._int8(name):
             return _constant(self._array(f"{name}.weight"))
         rounded, steps = self._tensor(f"{name}.weight").to_int8()
         return ops.multiply(ops.convert(_constant(rounded), ov.Type.f32), _constant(steps))
 
     def _linear(self, x: Node, name: str) -> Node:
-        return ops.add(ops.matmul(x, self._weight(name), False, True), _constant(self._array(f"{name}.bias")))
+        product = ops.matmul(x, self._weight(name), False, True)
+        product.set_friendly_name(name)
+        return ops.add(product, _constant(self._array(f"{name}.bias")))
 
     def _norm(self, x: Node, name: str) -> Node:
         normal = ops.mvn(x, _integers([-1]), True, 1e-5, "inside_sqrt")
@@ -143,6 +147,7 @@ class GraphBuilder:
 
     def _convolution(self, x: Node, name: str, *, stride: int) -> Node:
         y = ops.convolution(x, _constant(self._array(f"{name}.weight")), [stride], [1], [1], [1])
+        y.set_friendly_name(name)
         return ops.gelu(ops.add(y, _constant(self._array(f"{name}.bias")[None, :, None])), "erf")
 
     def _split(self, fused: Node, parts: int, heads: int) -> list[Node]:

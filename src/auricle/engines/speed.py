@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from auricle.engines.base import EngineConfig
-from auricle.engines.devices import cpu_features, cuda_memory_bytes
+from auricle.engines.devices import cpu_features, cuda_devices
 
 WORTH = 1.05
 """A less exact format, or a larger batch, which keeps urgent rows waiting, must be faster by this factor."""
-_PACKAGES = ("auricle", "ctranslate2", "openvino")
+_PACKAGES = ("auricle", "ctranslate2", "openvino", "torch", "mlx")
 """Another version of one of these may have another speed."""
 
 
@@ -122,12 +122,14 @@ def _identity(config: EngineConfig, beam_size: int) -> dict[str, object]:
         "files": files,
         "device": config.device,
         "device_index": config.device_index,
-        "cuda_memory_bytes": list(cuda_memory_bytes()),
+        "cuda": [(device.name, device.memory_bytes) for device in cuda_devices()],
+        "options": dict(sorted(config.options.items())),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": config.threads,
         "beam_size": beam_size,
         "versions": {package: _version(package) for package in _PACKAGES},
+        "optimized": config.optimized.name if config.optimized is not None else None,
     }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from auricle.engines import hub
 from auricle.engines.folder_format import CONVERT_HINT
 from auricle.engines.model_folder import folder_problem, read_manifest
+from auricle.engines.optimized import remove_optimized
 from auricle.errors import InvalidOption, ModelNotFound
 
 NANO = "nano"
@@ -198,7 +199,7 @@ def remove_model(name: str, *, data_dir: Path) -> int:
     freed = sum(_size(folder) for folder in folders)
     for folder in folders:
         shutil.rmtree(folder)
-    return freed
+    return freed + remove_optimized(root / folder_name, data_dir)
 
 
 def models_dir(data_dir: Path) -> Path:

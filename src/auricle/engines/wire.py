@@ -6,7 +6,7 @@ Arrays travel as buffers outside the pickle (protocol 5), so that no copy of the
 
 import pickle
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from io import RawIOBase
 
@@ -15,13 +15,23 @@ from auricle.types import Decoding, ModelInfo, Row
 
 _HEADER = struct.Struct("<II")
 
+Send = Callable[[object], None]
+"""Takes a message for the other end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows to decode together; the first frame of all is an ``EngineConfig`` instead."""
+    """Rows to decode together, or where rows join, as there is room; the first frame of all is an ``EngineConfig``."""
 
     id: int
     rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Nobody waits for this batch any more: its rows leave without an answer. Only for engines whose rows join."""
+
+    batch_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +50,21 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStarted:
-    """The engine works on this batch from now on, or again: if the process dies now, this batch may be why."""
+    """The engine works on this batch from now on, or again: if the process dies now, this batch may be why.
+
+    Where rows join, it does so beside those that have started before.
+    """
 
     batch_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What an engine whose rows join has done since its start."""
+
+    steps: int = 0
+    slot_steps: int = 0
+    """Slots in use, summed over the steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +75,22 @@ class RowDone:
     index: int
     decoding: Decoding
     seconds: float
-    """Time in the engine."""
+    """Time of the batch in the engine; where rows join, of the row."""
+    load: Load | None = None
+    """Of an engine whose rows join."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchFailed:
-    """No row of the batch that is still open gets an answer.
+class BatchesFailed:
+    """No row of these batches that is still open gets an answer.
 
     After EngineOutOfMemory the process goes on; after any other error it ends, since its state is not to be trusted.
     """
 
-    batch_id: int
+    batch_ids: tuple[int, ...]
     error: AuricleError
+    slots: int = 0
+    """Those in use, where rows that had joined were too many together; fewer at a time may succeed."""
 
 
 def encode_message(message: object) -> list[bytes | memoryview]:

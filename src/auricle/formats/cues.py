@@ -27,6 +27,7 @@ class Cue:
     lines: tuple[str, ...]
     words: tuple[Unit, ...] = ()
     """The words in the lines, where their times are known."""
+    speaker: str | None = None
 
 
 def make_cues(segments: Iterable[Segment], options: SubtitleOptions) -> list[Cue]:
@@ -34,19 +35,19 @@ def make_cues(segments: Iterable[Segment], options: SubtitleOptions) -> list[Cue
 
     Segments with word times are cut between words; others in proportion to the width of their text.
     """
-    drafts: list[tuple[list[Unit], bool]] = []
+    drafts: list[tuple[list[Unit], bool, str | None]] = []
     for segment in segments:
         words = _word_units(segment, options)
         text = clean_text(segment.text)
         whole = Unit(text=text, start=segment.start, end=segment.end)
         units = words or _spread(whole, options.max_line_width or display_width(text))
-        drafts.extend((group, bool(words)) for group in _group(units, options))
+        drafts.extend((group, bool(words), segment.speaker) for group in _group(units, options))
     starts: list[int] = []
-    for group, _ in drafts:
+    for group, _, _ in drafts:
         start = max(0, _to_ms(group[0].start))
         starts.append(max(start, starts[-1] + 1) if starts else start)
     cues: list[Cue] = []
-    for index, (group, is_timed) in enumerate(drafts):
+    for index, (group, is_timed, speaker) in enumerate(drafts):
         end = max(_to_ms(group[-1].end), starts[index] + 1)
         if options.min_duration_s is not None:
             end = max(end, starts[index] + _to_ms(options.min_duration_s))
@@ -56,7 +57,8 @@ def make_cues(segments: Iterable[Segment], options: SubtitleOptions) -> list[Cue
             end = min(end, starts[index + 1])
         text = _join(group)
         lines = [text] if options.max_line_width is None else wrap_balanced(text, options.max_line_width)
-        cues.append(Cue(start_ms=starts[index], end_ms=end, lines=tuple(lines), words=tuple(group) if is_timed else ()))
+        shown = tuple(group) if is_timed else ()
+        cues.append(Cue(start_ms=starts[index], end_ms=end, lines=tuple(lines), words=shown, speaker=speaker))
     return cues
 
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from auricle.formats.options import FormatOptions
 from auricle.tokenizer import LANGUAGES
-from auricle.types import Segment, Transcript, Word
+from auricle.types import STAGES, Segment, Transcript, Word
 from auricle.units import FRAME_RATE
+
+UNKNOWN_SPEAKER = "unknown"
+"""Clients want a string even where speakers were not told apart."""
 
 UNKNOWN_LANGUAGE = "unknown"
 """Clients want a string even where nothing was said."""
@@ -39,6 +42,19 @@ def render_verbose_json(transcript: Transcript, options: FormatOptions) -> str:
     body["usage"] = usage(transcript)
     body["x_auricle"] = _remarks(transcript)
     return _dump(body)
+
+
+def render_diarized_json(transcript: Transcript, options: FormatOptions) -> str:
+    """``{task, duration, text, segments, usage}``; each segment has one speaker."""
+    return _dump(
+        {
+            "task": transcript.task,
+            "duration": _number(transcript.duration, 3),
+            "text": transcript.text.strip(),
+            "segments": [diarized_segment(segment) for segment in transcript.segments],
+            "usage": usage(transcript),
+        }
+    )
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:
@@ -75,6 +91,19 @@ def segment_object(segment: Segment) -> dict[str, Any]:
         "avg_logprob": _number(segment.avg_logprob, 6),
         "compression_ratio": _number(segment.compression_ratio, 6),
         "no_speech_prob": _number(segment.no_speech_prob, 6),
+        **_speaker(segment),
+    }
+
+
+def diarized_segment(segment: Segment) -> dict[str, Any]:
+    """A segment as ``diarized_json`` has it, and an event of a stream."""
+    return {
+        "type": "transcript.text.segment",
+        "id": f"seg_{segment.id}",
+        "start": _number(segment.start, 3),
+        "end": _number(segment.end, 3),
+        "speaker": segment.speaker or UNKNOWN_SPEAKER,
+        "text": segment.text,
     }
 
 
@@ -85,12 +114,17 @@ def word_object(word: Word) -> dict[str, Any]:
         "start": _number(word.start, 3),
         "end": _number(word.end, 3),
         "probability": _number(word.probability, 4),
+        **_speaker(word),
     }
+
+
+def _speaker(part: Segment | Word) -> dict[str, str]:
+    return {} if part.speaker is None else {"speaker": part.speaker}
 
 
 def _remarks(transcript: Transcript) -> dict[str, Any]:
     timings = transcript.timings
-    seconds = ("decode", "vad", "features", "queue", "inference", "total", "audio", "rtfx")
+    seconds = (*STAGES, "total", "audio", "rtfx")
     counts = ("windows", "fallbacks", "max_batch")
     probability = transcript.language_probability
     return {

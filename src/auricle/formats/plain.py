@@ -10,9 +10,12 @@ def render_text(transcript: Transcript, options: FormatOptions) -> str:
 
 
 def render_tsv(transcript: Transcript, options: FormatOptions) -> str:
-    """A header and one line a segment: start and end in whole milliseconds, then the text."""
-    rows = [
-        f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{' '.join(segment.text.split())}"
-        for segment in transcript.segments
-    ]
-    return "\n".join(["start\tend\ttext", *rows]) + "\n"
+    """A header and one line a segment: start and end in whole milliseconds, text, and speaker where they are known."""
+    rows = [["start", "end", "text"]]
+    for segment in transcript.segments:
+        times = [str(round(seconds * 1000)) for seconds in (segment.start, segment.end)]
+        rows.append([*times, " ".join(segment.text.split())])
+    if any(segment.speaker is not None for segment in transcript.segments):
+        speakers = ["speaker", *(" ".join((segment.speaker or "").split()) for segment in transcript.segments)]
+        rows = [[*row, speaker] for row, speaker in zip(rows, speakers, strict=True)]
+    return "".join("\t".join(row) + "\n" for row in rows)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from auricle.errors import InvalidOption
-from auricle.formats.openai_json import render_json, render_verbose_json
+from auricle.formats.openai_json import render_diarized_json, render_json, render_verbose_json
 from auricle.formats.options import FormatOptions
 from auricle.formats.plain import render_text, render_tsv
 from auricle.formats.subtitles import render_srt, render_vtt
@@ -29,6 +29,9 @@ class Body:
     media_type: str
 
 
+SPEAKERS_FORMAT = "diarized_json"
+"""Means nothing without speakers; all other formats may have them."""
+
 FORMATS: dict[str, Format] = {
     "json": Format(media_type="application/json", suffix=".json", write=render_json),
     "text": Format(media_type="text/plain; charset=utf-8", suffix=".txt", write=render_text),
@@ -36,6 +39,7 @@ FORMATS: dict[str, Format] = {
     "vtt": Format(media_type="text/vtt; charset=utf-8", suffix=".vtt", write=render_vtt),
     "tsv": Format(media_type="text/tab-separated-values; charset=utf-8", suffix=".tsv", write=render_tsv),
     "verbose_json": Format(media_type="application/json", suffix=".verbose.json", write=render_verbose_json),
+    SPEAKERS_FORMAT: Format(media_type="application/json", suffix=".diarized.json", write=render_diarized_json),
 }
 
 DEFAULT_OPTIONS = FormatOptions()

@@ -3,38 +3,61 @@
 SubRip has no standard; this is what players agree on. WebVTT: https://www.w3.org/TR/webvtt1/
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 from auricle.formats.cues import Cue, make_cues
-from auricle.formats.options import FormatOptions
-from auricle.types import Transcript
+from auricle.formats.lines import clean_text
+from auricle.formats.options import FormatOptions, SubtitleOptions
+from auricle.types import Segment, Transcript, Word
 
 
 def render_srt(transcript: Transcript, options: FormatOptions) -> str:
-    """Numbered cues with times as ``00:00:00,000``; empty for an empty transcript."""
+    """Numbered cues with times as ``00:00:00,000``, speakers as ``Name: ``; empty for an empty transcript."""
+    segments = [_with_name(segment) for segment in transcript.segments]
+    shown = _shown(segments, options.subtitles, _without_arrow)
     blocks = [
         f"{number}\n{_format_time(start, ',')} --> {_format_time(end, ',')}\n{text}\n"
-        for number, (start, end, text) in enumerate(_shown(transcript, options, _without_arrow), start=1)
+        for number, (_, start, end, text) in enumerate(shown, start=1)
     ]
     return "\n".join(blocks)
 
 
 def render_vtt(transcript: Transcript, options: FormatOptions) -> str:
-    """The header and cues with times as ``00:00:00.000``; ``&``, ``<`` and ``>`` are escaped."""
+    """The header and cues with times as ``00:00:00.000``, speakers as ``<v Name>``; ``&``, ``<``, ``>`` are escaped."""
     blocks = [
-        f"{_format_time(start, '.')} --> {_format_time(end, '.')}\n{text}\n"
-        for start, end, text in _shown(transcript, options, _escape)
+        f"{_format_time(start, '.')} --> {_format_time(end, '.')}\n{_voice(cue)}{text}\n"
+        for cue, start, end, text in _shown(transcript.segments, options.subtitles, _escape)
     ]
     return "\n".join(["WEBVTT\n", *blocks])
 
 
-def _shown(transcript: Transcript, options: FormatOptions, escape: Callable[[str], str]) -> list[tuple[int, int, str]]:
-    """(start ms, end ms, text) of all that appears on the screen."""
-    cues = make_cues(transcript.segments, options.subtitles)
-    if options.subtitles.highlight_words:
-        return [shown for cue in cues for shown in _highlight(cue, escape)]
-    return [(cue.start_ms, cue.end_ms, "\n".join(escape(line) for line in cue.lines)) for cue in cues]
+def _with_name(segment: Segment) -> Segment:
+    """The segment with its speaker's name before the text, as a word that takes no time."""
+    if segment.speaker is None or not clean_text(segment.text):
+        return segment
+    name = f" {clean_text(segment.speaker)}:"
+    words = segment.words
+    if words:
+        start = words[0].start
+        words = (Word(word=name, start=start, end=start, probability=1.0), *words)
+    return replace(segment, text=f"{name} {segment.text.lstrip()}", words=words)
+
+
+def _voice(cue: Cue) -> str:
+    """What names the speaker of a cue; it need not be closed where it is about all of the cue."""
+    return "" if cue.speaker is None else f"<v {_escape(clean_text(cue.speaker))}>"
+
+
+def _shown(
+    segments: Iterable[Segment], options: SubtitleOptions, escape: Callable[[str], str]
+) -> list[tuple[Cue, int, int, str]]:
+    """(its cue, start ms, end ms, text) of all that appears on the screen."""
+    cues = make_cues(segments, options)
+    if options.highlight_words:
+        return [(cue, *shown) for cue in cues for shown in _highlight(cue, escape)]
+    return [(cue, cue.start_ms, cue.end_ms, "\n".join(escape(line) for line in cue.lines)) for cue in cues]
 
 
 def _highlight(cue: Cue, escape: Callable[[str], str]) -> list[tuple[int, int, str]]:

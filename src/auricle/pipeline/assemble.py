@@ -18,12 +18,14 @@ class Assembler:
     segments: list[Segment] = field(default_factory=list[Segment])
     dropped: list[Dropped] = field(default_factory=list[Dropped])
     position: float = 0.0
-    """Seconds of the file up to which everything is accounted for."""
+    """Seconds of the file that the clips so far reach to."""
+    pieces: list[Span] = field(default_factory=list[Span])
+    """What was decoded; those of channels overlap."""
 
     def add(self, pieces: Sequence[Span], windows: Sequence[WindowDone]) -> ClipDone:
         """Take in a clip: the ranges of the file that it is made of and what its windows gave."""
         for piece in pieces:
-            self._note_silence(samples_to_seconds(piece.start))
+            self.pieces.append(piece)
             self.position = max(self.position, samples_to_seconds(piece.end))
         added: list[Segment] = []
         for window in windows:
@@ -46,7 +48,7 @@ class Assembler:
         timings: Timings,
     ) -> Transcript:
         """The whole transcript; the file ends after ``timings.audio`` seconds."""
-        self._note_silence(timings.audio)
+        dropped = [*self.dropped, *_silences(self.pieces, timings.audio)]
         return Transcript(
             text="".join(segment.text for segment in self.segments).strip(),
             segments=tuple(self.segments),
@@ -54,11 +56,25 @@ class Assembler:
             language_probability=language_probability,
             duration=timings.audio,
             task=options.task,
-            dropped=tuple(sorted(self.dropped, key=lambda span: span.start)),
+            dropped=tuple(sorted(dropped, key=lambda span: span.start)),
             warnings=tuple(warnings),
             timings=timings,
         )
 
-    def _note_silence(self, until: float) -> None:
-        if until - self.position >= _MIN_SILENCE_S:
-            self.dropped.append(Dropped(start=self.position, end=until, reason="silence"))
+
+def in_order_of_time(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments of several channels as if they were of one file, numbered anew."""
+    ordered = sorted(segments, key=lambda segment: (segment.start, segment.end))
+    return [replace(segment, id=number) for number, segment in enumerate(ordered)]
+
+
+def _silences(pieces: Sequence[Span], duration: float) -> list[Dropped]:
+    """What lies between the pieces, and before and behind all of them."""
+    silences: list[Dropped] = []
+    position = 0.0
+    found = [(samples_to_seconds(piece.start), samples_to_seconds(piece.end)) for piece in sorted(pieces)]
+    for start, end in [*found, (duration, duration)]:
+        if start - position >= _MIN_SILENCE_S:
+            silences.append(Dropped(start=position, end=start, reason="silence"))
+        position = max(position, end)
+    return silences

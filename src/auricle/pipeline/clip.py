@@ -5,7 +5,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from auricle.audio.mel import log_mel
+import numpy as np
+
+from auricle.audio.mel import log_mel, with_margins
 from auricle.batching.scheduler import Recognizer
 from auricle.pipeline.context import context_frames, trust_short_context
 from auricle.pipeline.fallback import Verdict, choose_best, compression_ratio, judge
@@ -22,13 +24,14 @@ from auricle.types import (
     Features,
     RequestInfo,
     Row,
+    Samples,
     Segment,
     TokenLogprob,
     TranscribeOptions,
     Window,
     Word,
 )
-from auricle.units import N_FRAMES, samples_to_seconds
+from auricle.units import N_FRAMES, samples_to_frames, samples_to_seconds
 
 NextWindow = Callable[[int], Awaitable[Window | None]]
 """Window that begins at a sample of the clip, or None at its end."""
@@ -46,6 +49,14 @@ class WindowDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sound:
+    """A window as the engine takes it; see ``Row``."""
+
+    features: Features
+    samples: Samples | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClipDecoder:
     """Decodes the clips of one request with one model."""
 
@@ -58,8 +69,8 @@ class ClipDecoder:
     """Audio that the request still has to do, for the queue's order."""
     run_id: str = field(default_factory=lambda: uuid4().hex)
     """Keeps windows of different runs apart; request ids come from clients and may repeat."""
-    _features: dict[int, Features] = field(default_factory=dict[int, Features])
-    """Features of windows whose language was detected, by start, until they are decoded."""
+    _sounds: dict[int, _Sound] = field(default_factory=dict[int, _Sound])
+    """Windows whose language was detected, by start, until they are decoded."""
 
     async def run(
         self, next_window: NextWindow, language: str | None, *, after: WindowDone | None = None
@@ -96,31 +107,34 @@ class ClipDecoder:
         return vote(list(zip(answers, weights, strict=True)), self.options.languages)
 
     async def _detect(self, window: Window) -> Decoding:
-        features = await self._make_features(window)
-        self._features[window.start] = features
+        sound = await self._make_sound(window)
+        self._sounds[window.start] = sound
         frames = context_frames(len(window.samples), self.options.audio_context)
         options = DecodingOptions(task="detect_language", context_frames=frames)
-        return await self._ask(window, features, (self.tokenizer.sot,), options)
+        return await self._ask(window, sound, (self.tokenizer.sot,), options)
 
-    async def _make_features(self, window: Window) -> Features:
-        return await call_in_thread(self.meter.add_features, _window_features, window, self.recognizer.info.n_mels)
+    async def _make_sound(self, window: Window) -> _Sound:
+        info = self.recognizer.info
+        if info.wants_samples:
+            return await call_in_thread(self.meter.add_features, _window_samples, window)
+        return await call_in_thread(self.meter.add_features, _window_features, window, info.n_mels)
 
     async def _decode_window(self, window: Window, prompt: tuple[int, ...]) -> tuple[Decoding, bool]:
         """The accepted decoding, and whether the window is silent."""
-        features = self._features.pop(window.start, None)
-        if features is None:
-            features = await self._make_features(window)
+        sound = self._sounds.pop(window.start, None)
+        if sound is None:
+            sound = await self._make_sound(window)
         self.meter.windows += 1
         if (frames := context_frames(len(window.samples), self.options.audio_context)) < N_FRAMES:
             options = decoding_options(self.options, self.options.temperatures[0], frames)
-            decoding = await self._ask(window, features, prompt, options)
+            decoding = await self._ask(window, sound, prompt, options)
             text = self.tokenizer.decode(decoding.tokens).strip()
             if trust_short_context(decoding, text, len(window.samples), self.tokenizer.eot, self.options):
                 return decoding, False
             self.meter.fallbacks += 1
         tries: list[tuple[Decoding, str]] = []
         for temperature in self.options.temperatures:
-            decoding = await self._ask(window, features, prompt, decoding_options(self.options, temperature))
+            decoding = await self._ask(window, sound, prompt, decoding_options(self.options, temperature))
             text = self.tokenizer.decode(decoding.tokens).strip()
             verdict = judge(decoding, text, self.options)
             if verdict is not Verdict.RETRY:
@@ -128,11 +142,9 @@ class ClipDecoder:
             tries.append((decoding, text))
         return choose_best(tries, self.options), False
 
-    async def _ask(
-        self, window: Window, features: Features, prompt: tuple[int, ...], options: DecodingOptions
-    ) -> Decoding:
+    async def _ask(self, window: Window, sound: _Sound, prompt: tuple[int, ...], options: DecodingOptions) -> Decoding:
         key = f"{self.run_id}:{window.clip_index}:{window.start}:{options.context_frames}"
-        row = Row(key=key, features=features, prompt=prompt, options=options)
+        row = Row(key=key, features=sound.features, prompt=prompt, options=options, samples=sound.samples)
         answer = await self.recognizer.decode(row, self.request, remaining_s=self.remaining_s())
         self.meter.add_answer(answer)
         if options.temperature > self.options.temperatures[0]:
@@ -162,7 +174,7 @@ class ClipDecoder:
         ]
 
     def _words(self, piece: Piece, decoding: Decoding, window: Window, language: str | None) -> tuple[Word, ...] | None:
-        if not self.options.word_timestamps or decoding.token_times is None or decoding.token_probabilities is None:
+        if not self.options.times_words or decoding.token_times is None or decoding.token_probabilities is None:
             return None
         text = self._text_tokens(piece)
         own = slice(piece.text_offset, piece.text_offset + len(text))
@@ -201,11 +213,20 @@ def decoding_options(options: TranscribeOptions, temperature: float, frames: int
         without_timestamps=options.without_timestamps,
         max_initial_timestamp=options.max_initial_timestamp,
         max_new_tokens=options.max_new_tokens,
-        word_timestamps=options.word_timestamps,
+        word_timestamps=options.times_words,
         logprobs=options.logprobs,
         context_frames=frames,
     )
 
 
-def _window_features(window: Window, n_mels: int) -> Features:
-    return log_mel(window.samples, n_mels, before=window.before, after=window.after)
+def _window_features(window: Window, n_mels: int) -> _Sound:
+    return _Sound(features=log_mel(window.samples, n_mels, before=window.before, after=window.after))
+
+
+def _window_samples(window: Window) -> _Sound:
+    # The features have no values here, but their number of frames.
+    frames = samples_to_frames(window.samples.size)
+    return _Sound(
+        features=np.zeros((0, frames), np.float32),
+        samples=with_margins(window.samples, before=window.before, after=window.after),
+    )

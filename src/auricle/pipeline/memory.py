@@ -1,7 +1,5 @@
 """The main memory: that of the machine, or of the container where that is less; and what processes take of it."""
 
-import ctypes
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -31,14 +29,6 @@ def machine_bytes() -> int:
 def memory_percent(cgroups: Path = _CGROUPS) -> float:
     """Memory in use, in percent of what there is; caches that the system can drop count as free."""
     return max(float(psutil.virtual_memory().percent), _container_percent(cgroups))
-
-
-def return_free_memory() -> None:
-    """Have the C library give freed memory back to the system; glibc keeps it otherwise."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def _container_percent(cgroups: Path) -> float:

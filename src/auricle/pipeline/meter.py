@@ -16,6 +16,7 @@ class Meter:
     features: float = 0.0
     queue: float = 0.0
     inference: float = 0.0
+    diarization: float = 0.0
     samples: int = 0
     """Decoded samples of audio."""
     windows: int = 0
@@ -36,6 +37,10 @@ class Meter:
         self.features += seconds
         self._tell("features", seconds)
 
+    def add_diarization(self, seconds: float) -> None:
+        self.diarization += seconds
+        self._tell("diarization", seconds)
+
     def add_answer(self, answer: Answer) -> None:
         """A row's queue time and its share of the batch's time."""
         self.queue += answer.queued_s
@@ -52,6 +57,7 @@ class Meter:
             features=self.features,
             queue=self.queue,
             inference=self.inference,
+            diarization=self.diarization,
             total=total,
             audio=samples_to_seconds(self.samples),
             windows=self.windows,

@@ -32,7 +32,7 @@ async def read_blocks(blocks: Generator[Samples], meter: Meter) -> AsyncGenerato
             meter.add_decode(perf_counter() - started)
             if block is None:
                 return
-            meter.samples += len(block)
+            meter.samples += block.shape[-1]
             yield block
     finally:
         if running is not None and not running.done():

@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auricle.batching.fleet import Fleet
 from auricle.batching.scheduler import Scheduler
+from auricle.engines.heap import give_freed_memory_back
 from auricle.errors import AuricleError, Busy, MemoryPressure
 from auricle.pipeline.backoff import Backoff
 from auricle.pipeline.library import ModelFolder
-from auricle.pipeline.memory import process_bytes, return_free_memory
+from auricle.pipeline.memory import process_bytes
 from auricle.tokenizer import Tokenizer
 from auricle.types import ModelInfo
 
@@ -34,7 +36,7 @@ class Model:
 
     name: str
     tokenizer: Tokenizer
-    recognizer: Scheduler
+    recognizer: Scheduler | Fleet
 
     @property
     def info(self) -> ModelInfo:
@@ -78,14 +80,14 @@ class _Place:
         return self.model is not None and not self.leases and not self.is_pinned
 
 
-StartScheduler = Callable[[ModelFolder], Awaitable[Scheduler]]
+StartRecognizer = Callable[[ModelFolder], Awaitable[Scheduler | Fleet]]
 
 
 class Shelf:
     """Belongs to one event loop. ``measure`` gives the resident memory of a process by its id."""
 
     def __init__(
-        self, *, start: StartScheduler, limits: ShelfLimits, measure: Callable[[int | None], int] = process_bytes
+        self, *, start: StartRecognizer, limits: ShelfLimits, measure: Callable[[int | None], int] = process_bytes
     ) -> None:
         self._start = start
         self._limits = limits
@@ -147,9 +149,9 @@ class Shelf:
         return path in self._places and self._places[path].is_pinned
 
     def bytes_of(self, path: Path) -> int:
-        """Resident memory of the model's engine process; 0 where it is not loaded."""
+        """Resident memory of the model's engine processes; 0 where it is not loaded."""
         model = self._places[path].model if path in self._places else None
-        return self._measure(model.recognizer.pid) if model is not None else 0
+        return self._resident(model.recognizer) if model is not None else 0
 
     async def unload(self, path: Path, *, force: bool = False) -> None:
         """End the engine's process of the model and return when it has ended; all of its memory comes back.
@@ -205,19 +207,22 @@ class Shelf:
         await self._make_room(place)
         try:
             tokenizer = await asyncio.to_thread(Tokenizer, folder.path)
-            scheduler = await self._start(folder)
+            recognizer = await self._start(folder)
         except AuricleError as error:
             self._failures.note(folder.path, error)
             raise
         self._failures.forget(folder.path)
         try:
-            place.expected_bytes = self._sizes[folder.path] = self._measure(scheduler.pid)
+            place.expected_bytes = self._sizes[folder.path] = self._resident(recognizer)
             await self._make_room(place)
         except BaseException:
-            await scheduler.close()
+            await recognizer.close()
             raise
         _log.info("model %s is loaded and takes %d MB", folder.name, place.expected_bytes >> 20)
-        return Model(name=folder.name, tokenizer=tokenizer, recognizer=scheduler)
+        return Model(name=folder.name, tokenizer=tokenizer, recognizer=recognizer)
+
+    def _resident(self, recognizer: Scheduler | Fleet) -> int:
+        return sum(self._measure(pid) for pid in recognizer.pids)
 
     async def _make_room(self, place: _Place) -> None:
         """Unload idle models, least recently used first, until ``place`` fits. Raises MemoryPressure if it cannot."""
@@ -266,7 +271,7 @@ class Shelf:
         total = 0
         for place in places:
             model = place.model
-            total += (self._measure(model.recognizer.pid) if model is not None else 0) or place.expected_bytes
+            total += (self._resident(model.recognizer) if model is not None else 0) or place.expected_bytes
         return total
 
     def _note_idle(self, place: _Place) -> None:
@@ -321,4 +326,4 @@ class Shelf:
         # Of its vocabulary, 20 MB would stay here; a moment later, since those who used it still hold it.
         if not self._is_closed:
             loop = asyncio.get_running_loop()
-            self._give_back = loop.call_later(_TRIM_AFTER_S, loop.run_in_executor, None, return_free_memory)
+            self._give_back = loop.call_later(_TRIM_AFTER_S, loop.run_in_executor, None, give_freed_memory_back)

@@ -7,11 +7,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO
 
-from auricle.audio.decode import decode_audio
+from auricle.audio.decode import decode_audio, decode_channels
 from auricle.errors import UnsupportedOption
-from auricle.pipeline.assemble import Assembler
+from auricle.pipeline.assemble import Assembler, in_order_of_time
+from auricle.pipeline.channels import ChannelClipper, ClipSource, check_channels, spoken_by
 from auricle.pipeline.checkpoint import FROM_THE_START, Checkpoint, ClipResult
 from auricle.pipeline.clip import ClipDecoder
+from auricle.pipeline.diarize import MakeDiarizer, listening
 from auricle.pipeline.meter import Meter
 from auricle.pipeline.models import Models
 from auricle.pipeline.ordered import map_in_order
@@ -38,14 +40,21 @@ class Transcriber:
     """Turns audio into transcripts with the models it is given.
 
     ``max_windows_in_flight`` bounds the memory of a request; ``max_audio_s`` the decoded length of a file;
-    ``report`` is told of each transcript.
+    ``report`` is told of each transcript; ``make_diarizer`` makes who tells speakers apart, None where nobody does.
     """
 
     def __init__(
-        self, models: Models, *, max_windows_in_flight: int, max_audio_s: float | None, report: Report | None = None
+        self,
+        models: Models,
+        *,
+        max_windows_in_flight: int,
+        max_audio_s: float | None,
+        report: Report | None = None,
+        make_diarizer: MakeDiarizer | None = None,
     ) -> None:
         self._models = models
         self._report = report
+        self._make_diarizer = make_diarizer
         self._max_windows_in_flight = max_windows_in_flight
         self._max_audio_s = max_audio_s
 
@@ -69,6 +78,8 @@ class Transcriber:
         checkpoint: Checkpoint = FROM_THE_START,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         """Parts in file order as they are done, the whole Transcript last; those of the ``checkpoint`` at once.
+
+        Speakers are known at the end: the parts have none, and the Transcript may have more segments than they.
 
         Raises InputError for audio or options that cannot be used, NotFound for a model that cannot be had, Busy
         where the queue is full or the deadline has passed, EngineError where the network cannot be run.
@@ -96,6 +107,7 @@ class Transcriber:
         started: float,
     ) -> AsyncGenerator[ClipDone | Transcript, None]:
         options, warnings = fit_options(options, loaded)
+        check_channels(options)
         meter = Meter(on_stage=request.on_stage)
         assembler = Assembler()
         decoder = ClipDecoder(
@@ -110,18 +122,34 @@ class Transcriber:
             ),
         )
         language: tuple[str | None, float | None] = (options.language, None)
-        with loaded.recognizer.admit(request):
-            blocks = read_blocks(decode_audio(source, max_audio_s=self._max_audio_s), meter)
-            run = self._sequential if options.sequential else self._packed
-            results = run(decoder, blocks, checkpoint)
-            async with aclosing(blocks), aclosing(results):
-                async for result in results:
-                    language = result.language
-                    part = assembler.add(result.pieces, result.windows)
-                    if request.on_progress is not None:
-                        request.on_progress(assembler.position)
-                    if part.segments:
-                        yield part
+        async with listening(self._make_diarizer, options, meter) as listener:
+            with loaded.recognizer.admit(request):
+                by_channel = ChannelClipper(options.vad_options) if options.channels == "separate" else None
+                decode = decode_audio if by_channel is None else decode_channels
+                blocks = read_blocks(decode(source, max_audio_s=self._max_audio_s), meter)
+                if not options.sequential:
+                    clips = _read_clips(blocks, by_channel or Clipper(options.vad_options), meter)
+                    if listener is not None:
+                        clips = listener.clips(clips)
+                    results = self._packed(decoder, clips, checkpoint)
+                else:
+                    if listener is not None:
+                        blocks = listener.blocks(blocks, Clipper(options.vad_options))
+                    results = self._sequential(decoder, blocks, checkpoint)
+                async with aclosing(blocks), aclosing(results):
+                    async for result in results:
+                        language = result.language
+                        part = assembler.add(result.pieces, result.windows)
+                        if request.on_progress is not None:
+                            request.on_progress(assembler.position)
+                        if part.segments:
+                            yield part
+            if listener is not None:
+                assembler.segments = await listener.assign(assembler.segments, loaded.tokenizer)
+            if by_channel is not None:
+                assembler.segments = in_order_of_time(assembler.segments)
+                if by_channel.channels == 1:
+                    warnings = [*warnings, "the audio has one channel; all of it is by speaker A"]
         transcript = assembler.finish(
             options,
             language=language[0],
@@ -134,10 +162,9 @@ class Transcriber:
         yield transcript
 
     async def _packed(
-        self, decoder: ClipDecoder, blocks: Blocks, checkpoint: Checkpoint
+        self, decoder: ClipDecoder, clips: AsyncGenerator[Clip, None], checkpoint: Checkpoint
     ) -> AsyncGenerator[ClipResult, None]:
         """Speech packed into clips, decoded side by side."""
-        clips = _read_clips(blocks, Clipper(decoder.options.vad_options), decoder.meter)
         language = checkpoint.language or (decoder.options.language, None)
         voters: list[Clip] = []
         if _must_detect(decoder) and not checkpoint.done:
@@ -157,6 +184,8 @@ class Transcriber:
                 return cut_window(clip, position) if position < len(clip.samples) else None
 
             windows = tuple([window async for window in decoder.run(next_window, language[0])])
+            if clip.speaker is not None:
+                windows = tuple(spoken_by(window, clip.speaker) for window in windows)
             result = ClipResult(pieces=clip.pieces, windows=windows, language=language)
             checkpoint.save(clip.index, result)
             return result
@@ -227,7 +256,7 @@ def _first_window(clip: Clip) -> Window:
     return cut_window(clip, 0)
 
 
-async def _read_clips(blocks: Blocks, clipper: Clipper, meter: Meter) -> AsyncGenerator[Clip, None]:
+async def _read_clips(blocks: Blocks, clipper: ClipSource, meter: Meter) -> AsyncGenerator[Clip, None]:
     """Clips as they become complete; speech is looked for in a worker thread."""
     async for block in blocks:
         for clip in await call_in_thread(meter.add_vad, clipper.feed, block):

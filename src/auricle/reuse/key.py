@@ -16,7 +16,8 @@ def result_key(audio_sha256: str, model: str, options: TranscribeOptions, *, sco
     """SHA-256, in hex, over the audio, the model's identity, the options and the version of Auricle.
 
     Results are shared within a ``scope`` only. Options that only add to the transcript are left out: a result that
-    has them serves a request without. Every other option counts, those of later versions too.
+    has them serves a request without. Every other option counts, those of later versions too; so does who is
+    asked to be told apart, since segments are cut where the speaker changes.
     """
     chosen = {name: value for name, value in asdict(options).items() if name not in _EXTRAS}
     parts = [__version__, audio_sha256, model, scope, chosen]

@@ -104,7 +104,7 @@ class CachingTranscriber:
             parts = self._transcriber.stream(source, options, model=model, request=request, checkpoint=checkpoint)
             async with aclosing(parts):
                 async for part in parts:
-                    yield part
+                    yield _strip(part, options)
             return
         audio = reuse.sha256 or await asyncio.to_thread(file_sha256, source)
         key = result_key(audio, await self._identify(model), options, scope=reuse.scope)
@@ -167,7 +167,7 @@ class CachingTranscriber:
         work = _Work(
             run=run,
             is_shared=can_share,
-            words=options.word_timestamps,
+            words=options.times_words,
             logprobs=options.logprobs,
             priority=request.priority,
         )
@@ -185,9 +185,10 @@ class CachingTranscriber:
         may_look: bool,
         checkpoint: Checkpoint,
     ) -> AsyncGenerator[Item, None]:
-        extras = {"words": options.word_timestamps, "logprobs": options.logprobs}
         # Looked up within the run: those who come meanwhile wait for the same answer.
-        stored = await self._cache.get(key, **extras) if may_look else None
+        stored = None
+        if may_look:
+            stored = await self._cache.get(key, words=options.word_timestamps, logprobs=options.logprobs)
         if stored is not None:
             yield "hit"
             for segment in stored.segments:
@@ -202,7 +203,7 @@ class CachingTranscriber:
                 yield part
                 if isinstance(part, Transcript):
                     # The run can be joined until this is done, so that there is no gap in between.
-                    await self._cache.put(key, part, **extras)
+                    await self._cache.put(key, part, words=options.times_words, logprobs=options.logprobs)
 
     def _tell(self, outcome: Outcome, reuse: Reuse) -> None:
         self._counters[outcome].inc()

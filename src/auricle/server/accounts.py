@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from auricle.config import Settings
-from auricle.errors import InvalidOption
+from auricle.errors import Busy, InvalidOption
 from auricle.server.keyring import Keyring
 from auricle.server.keys_file import KeysFile
 from auricle.server.limits import RateLimits, parse_tiers
@@ -22,6 +22,9 @@ from auricle.store.unavailable import StoreUnavailable
 
 if TYPE_CHECKING:
     from auricle.store.opening import AccountStores
+    from auricle.store.voices import VoiceStore
+
+T = TypeVar("T")
 
 logger = logging.getLogger("auricle.server")
 
@@ -139,6 +142,13 @@ class Accounts:
     async def read_usage(self, *, since: date, owner: str | None) -> list[DayUsage]:
         """See ``UsageStore.read``. Raises StoreUnavailable."""
         return await asyncio.to_thread(lambda: self._open_stores().usage.read(since=since, owner=owner))
+
+    async def use_voices(self, call: "Callable[[VoiceStore], T]") -> T:
+        """What ``call`` does with the stored voices. Raises Busy where the database does not work."""
+        try:
+            return await asyncio.to_thread(lambda: call(self._open_stores().voices))
+        except StoreUnavailable as exc:
+            raise Busy(f"The stored voices cannot be reached now: {exc}") from exc
 
     async def _keep_up(self) -> None:
         while True:

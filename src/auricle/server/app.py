@@ -17,9 +17,10 @@ from starlette.middleware.cors import CORSMiddleware
 from auricle import __version__
 from auricle.audio.fetch import prepare_folder
 from auricle.config import Settings
+from auricle.engines.heap import share_heaps
 from auricle.errors import InvalidOption
 from auricle.runtime import Runtime, open_runtime
-from auricle.server import health, job_batches, jobs, metrics, models, openai, status, usage
+from auricle.server import health, job_batches, jobs, metrics, models, openai, status, usage, voices
 from auricle.server.access import Access
 from auricle.server.accounts import open_accounts
 from auricle.server.admission import Admission
@@ -42,6 +43,10 @@ _DESCRIPTION = (
     "other servers find the routes that they know."
 )
 
+
+_KEEP_ALIVE_S = 75
+"""An idle connection is left to the client to close: one that sends a request just as the server closes gets no answer.
+httpx and OpenAI's client keep theirs for 5 s, proxies for 60 s."""
 
 _KEY_SCHEME = HTTPBearer(
     auto_error=False, scheme_name="key", description="Where the server has keys; `x-api-key` holds one as well."
@@ -116,6 +121,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
         metrics.router,
         status.router,
         usage.router,
+        voices.router,
     ):
         app.include_router(router)
     add_api_page(app)
@@ -127,12 +133,14 @@ def serve(settings: Settings) -> None:
 
     Prints the URL when connections are taken. Raises InvalidOption where the address cannot be listened on.
     """
+    share_heaps()
     with listen(settings.host, settings.port) as listener:
         config = uvicorn.Config(
             create_app(settings),
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
         )
         asyncio.run(_Server(config, _url(settings.host, listener)).serve(sockets=[listener]))

@@ -1,7 +1,7 @@
 """What the routes share while the server runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,9 @@ from auricle.pipeline.memory import memory_percent
 from auricle.runtime import Runtime
 from auricle.server.accounts import Accounts
 from auricle.server.admission import Admission, Place
-from auricle.server.auth import CallerQuota
+from auricle.server.auth import CallerQuota, principal_of
 from auricle.server.preload import Preload
+from auricle.server.speakers import FindVoices
 
 _MEMORY_WAIT_S = 10.0
 _JSON_AT_ONCE = 2
@@ -54,6 +55,16 @@ def _context(request: Request) -> Context:
 
 
 RequestContext = Annotated[Context, Depends(_context)]
+
+
+def voices_of(request: Request, context: Context) -> FindVoices:
+    """The stored voices of the key that asks."""
+    owner = principal_of(request).owner
+
+    async def find(names: Sequence[str]) -> Mapping[str, tuple[float, ...]]:
+        return await context.accounts.use_voices(lambda voices: voices.find(owner, names))
+
+    return find
 
 
 async def _admit(context: RequestContext, quota: CallerQuota) -> AsyncIterator[Place]:

@@ -5,15 +5,17 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from auricle.formats.openai_json import detected_languages, token_logprobs
+from auricle.formats.openai_json import detected_languages, diarized_segment, token_logprobs
 from auricle.types import ClipDone, Transcript
 from auricle.units import TIMESTAMP_S
 
 
 async def transcript_events(
-    parts: AsyncGenerator[ClipDone | Transcript, None], *, logprobs: bool
+    parts: AsyncGenerator[ClipDone | Transcript, None], *, logprobs: bool, speakers: bool = False
 ) -> AsyncGenerator[dict[str, Any], None]:
     """``transcript.text.delta`` as clips finish, ``transcript.text.done`` last; the deltas add up to its text.
+
+    With ``speakers``, a ``transcript.text.segment`` for each segment before the last event, when all voices are known.
 
     Raises what ``parts`` raise.
     """
@@ -22,6 +24,8 @@ async def transcript_events(
     async with aclosing(parts):
         async for part in parts:
             if isinstance(part, Transcript):
+                for segment in part.segments if speakers else ():
+                    yield diarized_segment(segment)
                 yield _done(part, logprobs=logprobs)
                 return
             # Blanks are held back until a word follows: the whole text has none at either end.

@@ -18,12 +18,13 @@ from auricle.net.addresses import Allowlist
 from auricle.net.data_url import parse_data_url
 from auricle.net.urls import check_url
 from auricle.server.auth import check_model, choose_priority, principal_of, quota_of
-from auricle.server.context import Admitted, Context, RequestContext
+from auricle.server.context import Admitted, Context, RequestContext, voices_of
 from auricle.server.job_wishes import JobWish, check_idempotency_key, wish_of_form, wish_of_json
 from auricle.server.json_body import has_json_body, parse_object, spool_body
 from auricle.server.receive import note_audio
 from auricle.server.record import record_of
 from auricle.server.schemas import AudioForm, parse_form, transcribe_options
+from auricle.server.speakers import known_speakers, with_known_speakers
 from auricle.server.uploads import MAX_FIELDS_BYTES, AudioSource, Form, read_any_form
 from auricle.server.urgency import header_fields
 from auricle.types import Priority, Task
@@ -117,7 +118,11 @@ async def accept(
     asked = Priority[form.priority.upper()] if form.priority else priority
     new = NewJob(
         source=source,
-        options=transcribe_options(form, wish.task, settings),
+        options=await with_known_speakers(
+            transcribe_options(form, wish.task, settings, for_job=True),
+            known_speakers(form),
+            voices_of(request, context),
+        ),
         model=form.model,
         priority=choose_priority(caller, asked, default=priority, allow_realtime=settings.allow_realtime),
         webhook=None if wish.webhook is None else check_webhook(wish.webhook, allow),

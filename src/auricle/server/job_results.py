@@ -5,6 +5,7 @@ from typing import Any
 
 from auricle.errors import UnsupportedOption
 from auricle.formats.options import FormatOptions
+from auricle.formats.registry import SPEAKERS_FORMAT
 from auricle.server.schemas import AudioForm, parse_form
 from auricle.types import Transcript
 
@@ -31,8 +32,13 @@ def result_format(query: Iterable[tuple[str, str]]) -> AudioForm:
     return parse_form(fields)[0]
 
 
-def check_details(transcript: Transcript, shape: FormatOptions) -> None:
+def check_details(transcript: Transcript, response_format: str, shape: FormatOptions) -> None:
     """Raises UnsupportedOption where the format wants what the job was not asked to make."""
+    if response_format == SPEAKERS_FORMAT and any(segment.speaker is None for segment in transcript.segments):
+        raise UnsupportedOption(
+            f"{SPEAKERS_FORMAT}: the job was made without speakers; `diarize` must be asked for when it is submitted.",
+            param="response_format",
+        )
     for name, wanted, field in (
         ("timestamp_granularities", shape.words, "words"),
         ("include", shape.logprobs, "logprobs"),

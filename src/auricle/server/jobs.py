@@ -182,7 +182,7 @@ async def get_result(job_id: JobId, request: Request, context: RequestContext, c
         wait_s = _UNKNOWN_WAIT_S if eta_s is None else min(max(eta_s, _MIN_WAIT_S), _MAX_WAIT_S)
         raise JobNotFinished(exc.message, retry_after_s=wait_s) from exc
     shape = format_options(form)
-    check_details(transcript, shape)
+    check_details(transcript, form.response_format, shape)
     body = render(transcript, form.response_format, shape)
     return Response(body.text, media_type=body.media_type, headers=warning_header(transcript.warnings))
 

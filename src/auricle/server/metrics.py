@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from auricle.batching.metrics import CONTENT_TYPE, Metrics
+from auricle.pipeline.memory import process_bytes
 from auricle.pipeline.models import Models
 from auricle.server.admission import Admission
 from auricle.server.context import RequestContext
@@ -98,7 +99,7 @@ class ServerState(Collector):
         gauges["memory"].add_metric(["server", ""], psutil.Process().memory_info().rss)
         for model in loaded:
             gauges["model"].add_metric([model.name, model.info.engine, model.info.device, model.info.compute_type], 1)
-            if (memory := _memory(model.recognizer.pid)) is not None:
+            if memory := sum(process_bytes(pid) for pid in model.recognizer.pids):
                 gauges["memory"].add_metric(["engine", model.name], memory)
         yield from gauges.values()
 
@@ -122,17 +123,10 @@ def _gauges() -> dict[str, GaugeMetricFamily]:
         ),
         "memory": GaugeMetricFamily(
             "auricle_memory_bytes",
-            "Resident memory of the `server` process, and of the `engine` process of each model.",
+            "Resident memory of the `server` process, and of the `engine` processes of each model.",
             labels=["process", "model"],
         ),
     }
-
-
-def _memory(pid: int | None) -> int | None:
-    try:
-        return None if pid is None else psutil.Process(pid).memory_info().rss
-    except psutil.Error:  # it has just ended
-        return None
 
 
 def _outcome(record: RequestRecord) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from auricle.formats.registry import render
+from auricle.formats.registry import SPEAKERS_FORMAT, render
 from auricle.server.admission import Place
 from auricle.server.compat.base64_audio import JSON_SCHEMA
 from auricle.server.context import Admitted, Context, RequestContext
@@ -96,7 +96,7 @@ async def _answer(request: Request, context: Context, place: Place, upload: Form
         parts = await stream_order(request, context, place, upload, order)
         return await stream_events(
             request,
-            transcript_events(parts, logprobs=shape.logprobs),
+            transcript_events(parts, logprobs=shape.logprobs, speakers=form.response_format == SPEAKERS_FORMAT),
             keepalive_s=context.settings.sse_keepalive_s,
             headers=warning_header(warnings),
         )

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal, Self, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from auricle.config import Settings
-from auricle.errors import InvalidOption, UnsupportedOption
+from auricle.errors import InvalidOption
 from auricle.formats.options import MAX_LINE_WIDTH, FormatOptions, SubtitleOptions
+from auricle.pipeline.diarize import MAX_KNOWN_SPEAKERS, MAX_SPEAKERS
+from auricle.server.speakers import MAX_REFERENCE_CHARACTERS, asked_diarization, check_names, check_speaker_fields
 from auricle.tokenizer import parse_language
-from auricle.types import AudioContext, Task, TranscribeOptions, VadOptions
+from auricle.types import AudioContext, Channels, Task, TranscribeOptions, VadOptions
 
 MAX_PROMPT_CHARACTERS = 16_384
 MAX_KEYWORDS = 256
@@ -19,7 +21,6 @@ _ALIASES = {"vad_filter": "vad", "hotwords": "keywords"}
 """Names that faster-whisper and servers around it use -> ours."""
 _COMMA_LISTS = {"languages", "include", "timestamp_granularities", "hotwords"}
 """Lists whose entries hold no comma, so that one may also be written with commas."""
-_NEEDS_SPEAKERS = ("known_speaker_names", "known_speaker_references")
 
 
 def _printable(value: str) -> str:
@@ -54,6 +55,7 @@ def _chunking(value: object) -> object:
 PriorityName = Literal["realtime", "interactive", "batch"]
 Text = Annotated[str, AfterValidator(_printable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+SpeakerCount = Annotated[int, Field(ge=1, le=MAX_SPEAKERS)]
 
 
 class ServerVad(BaseModel):
@@ -75,7 +77,7 @@ class AudioForm(BaseModel):
     model: Annotated[Text, Field(max_length=256)] | None = Field(
         None,
         description="Name from `GET /v1/models`, an alias such as `whisper-1`, or, where the server allows it, a "
-        "Hugging Face repository of CTranslate2 weights. Without it, the server's default model.",
+        "Hugging Face repository of Whisper weights. Without it, the server's default model.",
         examples=["whisper-1"],
     )
     language: Annotated[str | None, BeforeValidator(_language)] = Field(
@@ -90,8 +92,8 @@ class AudioForm(BaseModel):
     keywords: Annotated[tuple[Annotated[Text, Field(max_length=256)], ...], Field(max_length=MAX_KEYWORDS)] = Field(
         (), description="Words and names to expect; they are given to the model with every window."
     )
-    response_format: Literal["json", "text", "srt", "verbose_json", "vtt", "tsv"] = Field(
-        "json", description="What the body of the answer is."
+    response_format: Literal["json", "text", "srt", "verbose_json", "vtt", "tsv", "diarized_json"] = Field(
+        "json", description="What the body of the answer is; `diarized_json` says who spoke when."
     )
     temperature: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0,
@@ -107,6 +109,16 @@ class AudioForm(BaseModel):
     chunking_strategy: Annotated[Literal["auto"] | ServerVad | None, BeforeValidator(_chunking)] = Field(
         None, description="`auto`, or an object that tunes the voice activity detection."
     )
+    known_speaker_names: Annotated[
+        tuple[str, ...], Field(max_length=MAX_KNOWN_SPEAKERS), AfterValidator(check_names)
+    ] = Field((), description="Names of speakers whose voices are sent along; others are called A, B, ….")
+    known_speaker_references: Annotated[
+        tuple[Annotated[str, Field(max_length=MAX_REFERENCE_CHARACTERS)], ...], Field(max_length=MAX_KNOWN_SPEAKERS)
+    ] = Field(
+        (),
+        description="For each name 2 to 10 s of that voice alone: a `data:` URL, in a form also a file. None at all "
+        "where the voices are stored (`POST /v1/voices`).",
+    )
     priority: PriorityName | None = Field(
         None,
         description="Class of the request; the first goes first, if the server lets clients ask for it. The header "
@@ -118,8 +130,20 @@ class AudioForm(BaseModel):
         "then is given up with 504. The header `X-Auricle-Deadline` says the same.",
     )
     stream: bool = Field(
-        False, description="Send the text as server-sent events while it is made; with `json` and `text`."
+        False,
+        description="Send the text as server-sent events while it is made; with `json`, `text` and `diarized_json`.",
     )
+    diarize: bool | None = Field(
+        None,
+        description="Tell speakers apart, for all formats that can show them. `diarized_json`, known speakers and "
+        "numbers of speakers ask for it by themselves.",
+    )
+    channels: Channels = Field(
+        "mix", description="`separate` transcribes each channel by itself and takes it for a speaker, as in calls."
+    )
+    num_speakers: SpeakerCount | None = Field(None, description="How many speak, where that is known.")
+    min_speakers: SpeakerCount | None = Field(None, description="How many speak at least.")
+    max_speakers: SpeakerCount | None = Field(None, description="How many speak at most.")
     vad: bool | None = Field(
         None, description="Find speech first and transcribe only that; off decodes the whole file in sequence."
     )
@@ -156,17 +180,20 @@ class AudioForm(BaseModel):
             raise _conflict("timestamp_granularities", "needs response_format=verbose_json")
         if self.include and self.response_format != "json":
             raise _conflict("include", "logprobs come with response_format=json only")
-        if self.stream and self.response_format not in {"json", "text"}:
-            raise _conflict("stream", f"works with response_format=json or text, not {self.response_format}")
+        if self.stream and self.response_format not in {"json", "text", "diarized_json"}:
+            raise _conflict(
+                "stream", f"works with response_format=json, text or diarized_json, not {self.response_format}"
+            )
         if self.chunking_strategy is not None and self.vad is False:
             raise _conflict("vad", "is false, but chunking_strategy asks for voice activity detection")
+        check_speaker_fields(self)
         return self
 
 
 def parse_form(fields: Iterable[tuple[str, str]]) -> tuple[AudioForm, list[str]]:
     """The checked form, and the names of fields that it does not know.
 
-    Raises InvalidOption that names the field, UnsupportedOption for what needs a later version.
+    Raises InvalidOption that names the field.
     """
     values, unknown = _collect(fields)
     try:
@@ -182,8 +209,11 @@ def parse_form(fields: Iterable[tuple[str, str]]) -> tuple[AudioForm, list[str]]
         raise InvalidOption(f"{param}: {reason}. Given: {_shorten(given)}", param=param) from exc
 
 
-def transcribe_options(form: AudioForm, task: Task, settings: Settings) -> TranscribeOptions:
-    """What the pipeline is asked for; the settings fill what the form leaves open."""
+def transcribe_options(form: AudioForm, task: Task, settings: Settings, *, for_job: bool = False) -> TranscribeOptions:
+    """What the pipeline is asked for, but for known voices; the settings fill what the form leaves open.
+
+    Raises UnsupportedOption where the settings do not allow what is asked for.
+    """
     names = (
         "condition_on_previous_text",
         "language_per_window",
@@ -213,6 +243,8 @@ def transcribe_options(form: AudioForm, task: Task, settings: Settings) -> Trans
         vad=form.chunking_strategy is not None or (settings.vad if form.vad is None else form.vad),
         beam_size=form.beam_size or settings.beam_size,
         audio_context=form.audio_context or settings.audio_context,
+        diarization=asked_diarization(form, settings, for_job=for_job),
+        channels=form.channels,
         **given,
     )
 
@@ -261,10 +293,6 @@ def _collect(fields: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], list[st
     for wire_name, value in fields:
         asked, bracket, key = wire_name.removesuffix("[]").partition("[")
         name = _ALIASES.get(asked, asked)
-        if name in _NEEDS_SPEAKERS or (name, value) == ("response_format", "diarized_json"):
-            raise UnsupportedOption(
-                f"{name}={value[:40]!r} needs speaker diarization, which this server does not have.", param=name
-            )
         if name not in AudioForm.model_fields:
             unknown.append(wire_name)
         elif name in _LISTS:

@@ -1,6 +1,7 @@
 """A multipart body, streamed: the audio to disk, the other fields into memory, both within bounds."""
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,12 +16,15 @@ from starlette.exceptions import HTTPException
 
 from auricle.audio.fetch import MIB, BoundedFile, too_large
 from auricle.errors import EmptyAudio, InputError, InvalidOption
+from auricle.server.speakers import REFERENCES
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MAX_FIELDS_BYTES = 1 * MIB
-"""All fields but the file, together."""
+"""All fields but the file and the samples of voices, together."""
+MAX_REFERENCES_BYTES = 12 * MIB
+"""The samples of voices of known speakers, together."""
 MAX_PARTS = 512
 IDLE_S = 60.0
 """A sender that is silent for so long is given up."""
@@ -104,7 +108,7 @@ async def read_any_form(
     boundary = _boundary(request, field)
     announced = announced_bytes(request)
     max_body = max_bytes + 2 * MAX_FIELDS_BYTES
-    if announced is not None and announced > max_body:
+    if announced is not None and announced > max_body + MAX_REFERENCES_BYTES:
         raise too_large(max_bytes, announced)
     async with AsyncExitStack() as stack:
         parts = _Parts(
@@ -116,7 +120,7 @@ async def read_any_form(
             received = 0
             async for chunk in body_chunks(request, min_bytes_s):
                 received += len(chunk)
-                if received > max_body:
+                if received > max_body + parts.reference_bytes:
                     raise too_large(max_bytes, announced)
                 parser.write(chunk)
                 if len(parts.pending) >= _FLUSH_BYTES:
@@ -142,10 +146,13 @@ class _Parts:
         self.fields: list[tuple[str, str]] = []
         self.pending = bytearray()
         self.ended = False
+        self.reference_bytes = 0
         self._field = field
         self._open_file = open_file
         self._count = 0
         self._field_bytes = 0
+        self._is_reference = False
+        self._is_file = False
         self._header_name = b""
         self._header_value = b""
         self._disposition = b""
@@ -194,6 +201,8 @@ class _Parts:
         if not raw_name:
             raise InputError("A part of the form has no name in its Content-Disposition header.")
         self._name = _decode(raw_name, "the name of a part")
+        self._is_reference = self._name.removesuffix("[]") == REFERENCES
+        self._is_file = b"filename" in parameters
         if self._name == self._field:
             if self.file is not None:
                 raise InvalidOption(
@@ -207,6 +216,16 @@ class _Parts:
         if self._name == self._field:
             self.pending += data[start:end]
             return
+        if self._is_reference:
+            self.reference_bytes += end - start
+            if self.reference_bytes > MAX_REFERENCES_BYTES:
+                raise InvalidOption(
+                    f"{REFERENCES} hold more than {MAX_REFERENCES_BYTES // MIB} MiB together; send shorter samples, or "
+                    "compressed ones.",
+                    param=REFERENCES,
+                )
+            self._value += data[start:end]
+            return
         self._field_bytes += end - start
         if self._field_bytes > MAX_FIELDS_BYTES:
             raise InputError(
@@ -216,7 +235,12 @@ class _Parts:
         self._value += data[start:end]
 
     def _end(self) -> None:
-        if self._name != self._field:
+        if self._name == self._field:
+            return
+        if self._is_reference and self._is_file:
+            # As those are sent that come as texts.
+            self.fields.append((self._name, "data:;base64," + base64.b64encode(self._value).decode()))
+        else:
             self.fields.append((self._name, _decode(bytes(self._value), f"the field {self._name[:40]!r}")))
 
     def _end_form(self) -> None:

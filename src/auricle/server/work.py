@@ -11,10 +11,11 @@ from auricle.config import Settings
 from auricle.pipeline.checkpoint import FROM_THE_START, Checkpoint
 from auricle.server.admission import Place
 from auricle.server.auth import check_model, principal_of
-from auricle.server.context import Context
+from auricle.server.context import Context, voices_of
 from auricle.server.record import RequestRecord, record_of
 from auricle.server.reuse import reuse_of
 from auricle.server.schemas import AudioForm, PriorityName, parse_form, transcribe_options
+from auricle.server.speakers import Known, known_speakers, with_known_speakers
 from auricle.server.uploads import AudioSource
 from auricle.server.urgency import header_fields, request_info
 from auricle.server.waiting import before, unless_client_leaves
@@ -32,6 +33,8 @@ class Order:
     priority: PriorityName | None = None
     deadline_s: float | None = None
     """Seconds from the request's arrival."""
+    known: Known = ()
+    """Voices that have a name, still to be read."""
 
 
 def read_order(
@@ -40,7 +43,7 @@ def read_order(
     """The checked form, what it orders, and warnings about what is not known in it.
 
     ``fields`` are those of OpenAI's form with our additions, and the request's headers count too. Raises InvalidOption
-    that names the field, UnsupportedOption for what needs a later version.
+    that names the field, UnsupportedOption for what the settings do not allow.
     """
     form, unknown = parse_form((*fields, *header_fields(request.headers)))
     record_of(request).model = form.model
@@ -49,6 +52,7 @@ def read_order(
         model=form.model,
         priority=form.priority,
         deadline_s=form.deadline_s,
+        known=known_speakers(form),
     )
     return form, order, [f"field {name[:40]!r} is not known and was ignored" for name in unknown]
 
@@ -59,9 +63,10 @@ async def run_order(request: Request, context: Context, place: Place, audio: Aud
     The body must have been read. Raises what the pipeline raises, DeadlineExceeded, and starlette's ClientDisconnect.
     """
     check_model(principal_of(request), context.runtime.models, order.model)
+    options = await with_known_speakers(order.options, order.known, voices_of(request, context))
     info = await request_info(request, context.settings, audio, order, place)
     run = context.runtime.transcriber.run(
-        audio.path, order.options, model=order.model, request=info, reuse=reuse_of(request, audio)
+        audio.path, options, model=order.model, request=info, reuse=reuse_of(request, audio)
     )
     transcript = await unless_client_leaves(request.receive, before(info.deadline, run))
     record_of(request).finish(transcript)
@@ -83,10 +88,11 @@ async def stream_order(
     the request's own: nothing is taken from other requests, nor given to them.
     """
     check_model(principal_of(request), context.runtime.models, order.model)
+    options = await with_known_speakers(order.options, order.known, voices_of(request, context))
     info = await request_info(request, context.settings, audio, order, place)
     parts = context.runtime.transcriber.stream(
         audio.path,
-        order.options,
+        options,
         model=order.model,
         request=info,
         reuse=reuse_of(request, audio) if checkpoint is None else None,

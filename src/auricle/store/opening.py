@@ -15,6 +15,7 @@ from auricle.store.keys import KeyStore
 from auricle.store.tables import transcripts
 from auricle.store.transcripts import TranscriptStore
 from auricle.store.usage import UsageStore
+from auricle.store.voices import VoiceStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +29,12 @@ class JobStores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStores:
-    """All that is kept of keys."""
+    """All that is kept of keys and their owners."""
 
     engine: Engine
     keys: KeyStore
     usage: UsageStore
+    voices: VoiceStore
 
     def close(self) -> None:
         """Let go of the database."""
@@ -51,7 +53,7 @@ def open_jobs(folder: Path, *, url: str = "") -> JobStores:
 def open_account_stores(folder: Path, *, url: str = "") -> AccountStores:
     """The keys of the same database; see ``open_jobs``."""
     engine = open_database(_prepared(folder, url))
-    return AccountStores(engine=engine, keys=KeyStore(engine), usage=UsageStore(engine))
+    return AccountStores(engine=engine, keys=KeyStore(engine), usage=UsageStore(engine), voices=VoiceStore(engine))
 
 
 def open_transcripts(folder: Path, *, url: str = "", max_age_s: float, max_bytes: int) -> TranscriptStore:

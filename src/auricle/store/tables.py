@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """Newest revision of the migrations."""
 
 
@@ -179,3 +179,13 @@ usage = Table(
     Column("errors", Integer, nullable=False),
 )
 """What the owner of a key used on a day (UTC)."""
+
+voices = Table(
+    "voices",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("voice", LargeBinary, nullable=False),
+)
+"""Voices that have a name, as vectors of float32."""

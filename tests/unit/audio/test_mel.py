@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.audio.decode import decode_audio
-from auricle.audio.mel import log_mel, mel_filters
+from auricle.audio.mel import log_mel
+from auricle.mel_scale import mel_filters
 from auricle.types import Samples
 from media import SAMPLES
 

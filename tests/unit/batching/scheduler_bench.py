@@ -8,6 +8,7 @@ import numpy as np
 from auricle.batching.metrics import Metrics
 from auricle.batching.replica import AnswerRow, BatchNotStarted
 from auricle.batching.scheduler import Scheduler
+from auricle.engines.wire import Load
 from auricle.errors import AuricleError, EngineFailed, EngineOutOfMemory
 from auricle.types import Answer, Decoding, DecodingOptions, ModelInfo, RequestInfo, Row
 
@@ -34,6 +35,7 @@ class ScriptedEngine:
         self.info = info
         self.alive = True
         self.pid: int | None = 1
+        self.load = Load()
         self.batches: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()

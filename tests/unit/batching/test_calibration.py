@@ -10,7 +10,7 @@ from auricle.batching.calibration import calibrate
 from auricle.engines.base import EngineConfig
 from auricle.engines.speed import Table
 from auricle.errors import EngineFailed
-from auricle.types import Features
+from auricle.types import Features, ModelInfo
 
 NANO = Path(auricle.__file__).parent / "models" / "nano"
 
@@ -19,8 +19,8 @@ def fake(**options: str) -> EngineConfig:
     return EngineConfig(engine="fake", compute_type="a", model_name="nano", model_path=NANO, options=options)
 
 
-def noise(n_mels: int) -> Features:
-    return np.random.default_rng(0).standard_normal((n_mels, 3000), dtype=np.float32)
+def noise(info: ModelInfo) -> tuple[Features, None]:
+    return np.random.default_rng(0).standard_normal((info.n_mels, 3000), dtype=np.float32), None
 
 
 async def measured(*configs: EngineConfig, beam_size: int = 1, told: list[str] | None = None) -> Table:
@@ -52,6 +52,19 @@ async def test_what_is_near_the_fastest_is_measured_again_in_reverse_order(monke
         *("fake c once more (1 of 2)", "fake a once more (2 of 2)"),
     ]
     assert [trial.compute_type for trial in table.trials] == ["a", "b", "c"]
+
+
+async def test_engines_whose_rows_join_are_measured_too():
+    table = await measured(fake(joins="true", step_delay_s="0.001"), beam_size=5)
+    (trial,) = table.trials
+    assert sizes(table) == [[(rows, beam) for rows in (1, 2, 4, 8) for beam in (1, 5)]]
+    by_beam = [next(cost for cost in trial.costs if cost.beam_size == beam and cost.rows == 8) for beam in (1, 5)]
+    assert by_beam[0].row_s < by_beam[1].row_s, "of rows with five beams only one at a time fits into 8 slots"
+
+
+async def test_sizes_for_which_memory_does_not_suffice_in_slots_are_left_out():
+    table = await measured(fake(joins="true", oom_above="2"))
+    assert sizes(table) == [[(1, 1), (2, 1)]]
 
 
 async def test_what_is_hopeless_is_not_measured_in_larger_batches():

@@ -6,6 +6,7 @@ import pytest
 from auricle.batching.engine_slot import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_USELESS, EngineSlot
 from auricle.batching.metrics import Metrics
 from auricle.batching.replica import AnswerRow
+from auricle.engines.wire import Load
 from auricle.errors import AuricleError, Busy, EngineFailed, ModelNotFound
 from auricle.types import ModelInfo, Row
 
@@ -28,6 +29,7 @@ class MortalEngine:
         self.alive = True
         self.info = INFO
         self.pid: int | None = 1
+        self.load = Load()
 
     async def decode(self, rows: Sequence[Row], answer: AnswerRow) -> float:
         raise NotImplementedError

@@ -33,6 +33,21 @@ def test_the_queues_of_all_schedulers_are_summed_at_the_time_of_reading():
     assert "auricle_queue_rows 3.0" in metrics.render().decode()
 
 
+def test_slots_are_read_when_they_are_asked_for_and_forgotten_in_the_end():
+    metrics, used = Metrics(), [3]
+
+    def usage() -> tuple[int, int]:
+        return used[0], 8
+
+    metrics.watch_slots(usage)
+    used[0] = 5
+    text = metrics.render().decode()
+    assert "auricle_slots_used 5.0" in text
+    assert "auricle_slots 8.0" in text
+    metrics.forget_slots(usage)
+    assert "auricle_slots 0.0" in metrics.render().decode()
+
+
 def test_two_instances_share_nothing():
     one, two = Metrics(), Metrics()
     one.windows.inc()

@@ -14,6 +14,7 @@ import pytest
 from auricle.batching.metrics import Metrics
 from auricle.batching.replica import AnswerRow
 from auricle.batching.scheduler import Scheduler
+from auricle.engines.wire import Load
 from auricle.types import Decoding, DecodingOptions, ModelInfo, Priority, RequestInfo, Row
 
 ENCODE_S, LONG_S, CLIP_S = 0.5, 1.0, 0.3
@@ -40,6 +41,7 @@ class SimulatedEngine:
     alive: bool = True
     pid: int | None = 1
     info: ModelInfo = INFO
+    load: Load = field(default_factory=Load)
 
     async def decode(self, rows: Sequence[Row], answer: AnswerRow) -> float:
         self.log.append([row.key for row in rows])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.batching.queue import PROMOTE_ALL_S, PROMOTE_BATCH_S, Entry, Queue
+from auricle.batching.entry import PROMOTE_ALL_S, PROMOTE_BATCH_S, Entry
+from auricle.batching.queue import Queue
 from auricle.errors import DeadlineExceeded
 from auricle.types import Answer, DecodingOptions, Priority, RequestInfo, Row
 

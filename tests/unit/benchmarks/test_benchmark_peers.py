@@ -27,7 +27,7 @@ from benchmarks.widen import NANO_HF
 from benchmarks.worker import OTHER_ENGINES, Task
 from safetensors.numpy import load_file
 
-from auricle.audio.mel import mel_filters
+from auricle.mel_scale import mel_filters
 from auricle.tokenizer import Tokenizer
 from samples import NANO, SAMPLES
 

@@ -62,21 +62,26 @@ def test_alignment_heads_move_with_their_layers(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("size", "width", "heads", "layers"),
+    ("size", "width", "heads", "encoder_layers", "decoder_layers"),
     [
-        ("tiny", 384, 6, 4),
-        ("base", 512, 8, 6),
-        ("small", 768, 12, 12),
-        ("medium", 1024, 16, 24),
-        ("large-v2", 1280, 20, 32),
+        ("tiny", 384, 6, 4, 4),
+        ("base", 512, 8, 6, 6),
+        ("small", 768, 12, 12, 12),
+        ("medium", 1024, 16, 24, 24),
+        ("large-v2", 1280, 20, 32, 32),
+        ("turbo", 1280, 20, 32, 4),
     ],
 )
-def test_every_size_has_the_shape_of_the_real_one(size: str, width: int, heads: int, layers: int):
+def test_every_size_has_the_shape_of_the_real_one(
+    size: str, width: int, heads: int, encoder_layers: int, decoder_layers: int
+):
     shape = SHAPES[size]
 
-    assert (shape.width, shape.heads, shape.layers) == (width, heads, layers)
+    assert (shape.width, shape.heads) == (width, heads)
+    assert (shape.encoder.layers, shape.decoder.layers) == (encoder_layers, decoder_layers)
     assert shape.width // shape.heads == 64
-    assert (shape.positions[0], shape.positions[-1]) == (0, layers - 1)
+    assert (shape.encoder.positions[0], shape.encoder.positions[-1]) == (0, encoder_layers - 1)
+    assert (shape.decoder.positions[0], shape.decoder.positions[-1]) == (0, decoder_layers - 1)
 
 
 def test_added_layers_add_nothing_and_the_others_do():

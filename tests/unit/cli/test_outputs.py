@@ -69,7 +69,8 @@ def test_no_output_is_an_input_or_another_output(files: list[str], formats: list
 
 
 def test_all_means_every_format():
-    assert parse_formats("all") == tuple(FORMATS)
+    assert parse_formats("all", speakers=True) == tuple(FORMATS)
+    assert parse_formats("all") == tuple(name for name in FORMATS if name != "diarized_json")
 
 
 def test_several_formats_are_taken_once_each():

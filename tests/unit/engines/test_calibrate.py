@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auricle.engines.calibrate import BATCHES, TYPICAL_TOKENS, least_of, measure
+from auricle.engines.calibrate import BATCHES, GPU_BATCHES, TYPICAL_TOKENS, least_of, measure
 from auricle.engines.speed import BatchCost, Trial
 from auricle.errors import EngineOutOfMemory
 from auricle.types import Row
@@ -35,15 +35,15 @@ class Arithmetic:
 
 
 async def measured(engine: Arithmetic, **asked: Any) -> list[BatchCost]:
-    asked = {"beam_sizes": (1, 5), "encodes_in_batches": False} | asked
+    asked = {"beam_sizes": (1, 5), "on_gpu": False} | asked
     sizes = measure(engine.decode, np.zeros((80, 3000), np.float32), prompt=(1, 2), eot=9, **asked)
     return [cost async for found in sizes for cost in found]
 
 
-@pytest.mark.parametrize("encodes_in_batches", [False, True])
-async def test_encoder_and_decoder_are_told_apart(encodes_in_batches: bool):
-    costs = await measured(Arithmetic(), encodes_in_batches=encodes_in_batches)
-    assert [(cost.rows, cost.beam_size) for cost in costs] == [(rows, beam) for rows in BATCHES for beam in (1, 5)]
+@pytest.mark.parametrize(("on_gpu", "sizes"), [(False, BATCHES), (True, GPU_BATCHES)])
+async def test_encoder_and_decoder_are_told_apart(on_gpu: bool, sizes: tuple[int, ...]):
+    costs = await measured(Arithmetic(), on_gpu=on_gpu)
+    assert [(cost.rows, cost.beam_size) for cost in costs] == [(rows, beam) for rows in sizes for beam in (1, 5)]
     for cost in costs:
         assert cost.encode_s == pytest.approx(ENCODE_S)
         assert cost.decode_s == pytest.approx(START_S + TYPICAL_TOKENS * cost.beam_size * TOKEN_S)
@@ -54,8 +54,8 @@ async def test_where_rows_are_encoded_one_by_one_few_are_encoded():
     await measured(engine)
     assert len(engine.known) == 3
     whole = Arithmetic()
-    await measured(whole, encodes_in_batches=True)
-    assert len(whole.known) == 1 + 2 * sum(BATCHES)
+    await measured(whole, on_gpu=True)
+    assert len(whole.known) == 1 + 2 * sum(GPU_BATCHES)
 
 
 async def test_every_row_has_as_many_tokens_as_are_asked_for():

@@ -11,8 +11,15 @@ from auricle.engines.speed import BatchCost, Table, Trial
 from auricle.errors import EngineNotInstalled, InvalidOption
 
 AUTO = EngineConfig(engine="auto", model_name="base", model_path=Path("base"))
+READERS = ("ct2", "openvino", "torch", "mlx")
+NO_GPU = {"cuda": ("ct2",), "mps": ()}
+"""A Linux machine with the base installation."""
 HERE = Surroundings(
-    device="cpu", features=("avx2", "avx512_bf16"), installed=("ct2", "openvino", "fake"), readers=("ct2", "openvino")
+    device="cpu",
+    features=("avx2", "avx512_bf16"),
+    installed=("ct2", "openvino", "fake"),
+    builds=NO_GPU,
+    readers=READERS,
 )
 
 
@@ -84,14 +91,15 @@ def test_an_engine_that_is_not_installed_is_not_taken_whatever_the_table_says():
 
 
 def test_files_that_only_one_engine_reads_decide():
-    found = choose(AUTO, BOTH, replace(HERE, readers=("openvino",), features=()))
+    found = choose(AUTO, BOTH, replace(HERE, readers=("openvino", "torch", "mlx"), features=()))
     assert found.engine == "openvino"
-    assert "no other engine can read" in found.reason
+    assert "no faster engine can read" in found.reason
 
 
 def test_files_that_no_installed_engine_reads_say_what_to_install():
-    with pytest.raises(EngineNotInstalled, match=r"base .*pip install 'auricle\[openvino\]'"):
-        choose(AUTO, None, replace(HERE, readers=("openvino",), installed=("ct2",)))
+    here = replace(HERE, readers=("openvino", "torch"), installed=("ct2",))
+    with pytest.raises(EngineNotInstalled, match=r"base .*pip install 'auricle\[openvino\]'.*'auricle\[torch\]'"):
+        choose(AUTO, None, here)
 
 
 def test_an_engine_that_is_set_is_taken_with_what_was_measured_of_it():
@@ -103,18 +111,100 @@ def test_an_engine_that_is_set_is_taken_with_what_was_measured_of_it():
         choose(replace(AUTO, engine="whisperer"), BOTH, HERE)
 
 
-def test_cuda_is_for_ct2():
-    for asked, here in ((replace(AUTO, device="cuda"), HERE), (AUTO, replace(HERE, device="cuda"))):
-        found = choose(asked, None, here)
-        assert (found.engine, found.reason) == ("ct2", "it runs on CUDA")
-    assert choose(replace(AUTO, device="cpu"), None, replace(HERE, device="cuda")).engine == "openvino"
+H200 = replace(
+    HERE, device="cuda", installed=("ct2", "openvino", "torch", "fake"), builds={"cuda": ("ct2", "torch"), "mps": ()}
+)
+CUDA = replace(HERE, device="cuda")
+"""With CTranslate2 only."""
+MAC = replace(
+    HERE,
+    device="mps",
+    features=(),
+    installed=("ct2", "mlx", "openvino", "torch", "fake"),
+    builds={"cuda": (), "mps": ("mlx", "torch")},
+)
+BARE_MAC = replace(MAC, installed=("ct2", "fake"), builds={"cuda": (), "mps": ()})
 
 
-def test_a_model_that_ct2_cannot_read_runs_on_the_cpu_unless_cuda_is_set():
-    here = replace(HERE, device="cuda", readers=("openvino",))
-    assert choose(AUTO, None, here).engine == "openvino"
-    with pytest.raises(InvalidOption, match="CUDA"):
-        choose(replace(AUTO, device="cuda"), None, here)
+@pytest.mark.parametrize(
+    ("here", "engine", "device", "reason"),
+    [
+        (H200, "torch", "cuda", "taken to be faster than 'ct2' on CUDA: its rows join and leave"),
+        (
+            replace(H200, installed=("torch", "fake"), builds={"cuda": ("torch",), "mps": ()}),
+            "torch",
+            "cuda",
+            "it runs on CUDA",
+        ),
+        (CUDA, "ct2", "cuda", "it runs on CUDA; 'torch' is not installed (pip install 'auricle[torch]')"),
+        (replace(CUDA, installed=("ct2", "torch")), "ct2", "cuda", "the installed 'torch' is not built for CUDA"),
+        (replace(H200, readers=("openvino", "torch")), "torch", "cuda", "it runs on CUDA"),
+        (replace(CUDA, readers=("openvino", "torch")), "openvino", "cpu", "CUDA is not used: 'torch' is not installed"),
+        (replace(CUDA, builds={"cuda": (), "mps": ()}, features=()), "ct2", "cpu", "'ct2' is not built for CUDA"),
+        (MAC, "mlx", "mps", "taken to be faster than 'torch' on Apple's GPU"),
+        (replace(MAC, builds={"cuda": (), "mps": ("mlx",)}), "mlx", "mps", "it runs on Apple's GPU"),
+        (replace(MAC, builds={"cuda": (), "mps": ("torch",)}, installed=("torch",)), "torch", "mps", "auricle[mlx]"),
+        (
+            BARE_MAC,
+            "ct2",
+            "cpu",
+            "Apple's GPU is not used: 'mlx' is not installed (pip install 'auricle[mlx]')",
+        ),
+        (HERE, "openvino", "cpu", "not measured"),
+        (replace(HERE, installed=("ct2", "torch", "mlx")), "ct2", "cpu", "'openvino' is not installed"),
+        (replace(HERE, installed=("ct2", "torch"), readers=("openvino", "torch", "mlx")), "torch", "cpu", "can read"),
+        (replace(HERE, installed=("mlx", "torch"), readers=("torch",)), "torch", "cpu", "it is installed"),
+    ],
+)
+def test_the_machine_decides_where_nothing_was_measured(here: Surroundings, engine: str, device: str, reason: str):
+    found = choose(AUTO, None, here)
+    assert (found.engine, found.device) == (engine, device)
+    assert reason in found.reason
+    assert not found.is_measured
+
+
+def test_on_a_gpu_the_table_decides_by_the_beams_of_the_settings():
+    measured = table(trial("torch", "bfloat16", b1=0.1, b16=0.03), trial("ct2", "float16", b1=0.1, b16=0.01))
+    found = choose(AUTO, measured, H200)
+    assert chosen(found) == ("ct2", "float16", 16)
+    assert found.reason == "measured: torch 30 ms a window, ct2 10 ms a window"
+
+
+def test_an_engine_whose_rows_join_takes_as_many_as_there_is_memory_for_whatever_was_measured():
+    measured = table(trial("torch", "float16", b1=0.1, b16=0.01), trial("ct2", "float16", b1=0.1, b16=0.03))
+    assert chosen(choose(AUTO, measured, H200)) == ("torch", "float16", 0)
+    assert choose(replace(AUTO, max_batch=24), measured, H200).max_batch == 24
+
+
+def test_a_format_with_more_digits_is_the_more_exact_one():
+    equal = table(trial("torch", "bfloat16", b1=0.100), trial("torch", "float16", b1=0.101))
+    assert choose(AUTO, equal, H200).compute_type == "float16"
+
+
+def test_a_device_that_is_set_is_not_left_for_another():
+    assert choose(replace(AUTO, device="cpu"), None, H200).engine == "openvino"
+    assert choose(replace(AUTO, device="cpu"), None, MAC).device == "cpu"
+    assert choose(replace(AUTO, device="cuda"), None, HERE).engine == "ct2"
+    with pytest.raises(EngineNotInstalled, match=r"on CUDA: 'torch' is not installed \(pip .*\[torch\]'\)"):
+        choose(replace(AUTO, device="cuda"), None, replace(HERE, readers=("openvino", "torch")))
+    with pytest.raises(EngineNotInstalled, match=r"Apple's GPU: 'mlx' is not installed.*'torch' is not"):
+        choose(replace(AUTO, device="mps"), None, BARE_MAC)
+
+
+def test_an_engine_that_is_set_runs_on_the_gpu_that_it_is_built_for():
+    def device(engine: str, here: Surroundings) -> str:
+        return choose(replace(AUTO, engine=engine), None, here).device
+
+    assert [device(engine, H200) for engine in ("torch", "ct2", "openvino", "fake")] == ["cuda", "cuda", "cpu", "cpu"]
+    assert [device(engine, MAC) for engine in ("mlx", "torch", "ct2")] == ["mps", "mps", "cpu"]
+    assert choose(replace(AUTO, engine="torch", device="cuda"), None, HERE).device == "cuda"
+
+
+def test_an_engine_gets_its_own_options_only_by_their_own_names():
+    asked = replace(AUTO, options={"torch_quantize": "int8", "step_delay_s": "1"})
+    assert choose(asked, None, H200).apply(asked).options == {"quantize": "int8", "step_delay_s": "1"}
+    assert choose(asked, None, HERE).apply(asked).options == {"step_delay_s": "1"}
+    assert {tuple(found.options) for found in candidates(asked, H200) if found.engine == "ct2"} == {("step_delay_s",)}
 
 
 def test_a_compute_type_that_one_engine_has_decides():
@@ -144,7 +234,7 @@ def test_among_equally_exact_formats_the_faster_is_taken_however_close():
 def test_what_is_set_by_hand_stays():
     config = replace(AUTO, compute_type="int8_bfloat16", max_batch=7, threads=3)
     settled = choose(config, BOTH, HERE).apply(config)
-    assert settled == replace(config, engine="openvino")
+    assert settled == replace(config, engine="openvino", device="cpu")
 
 
 def test_all_formats_of_all_possible_engines_are_candidates():
@@ -157,14 +247,18 @@ def test_all_formats_of_all_possible_engines_are_candidates():
     ]
     assert names(replace(AUTO, engine="ct2", compute_type="int16")) == [("ct2", "int16")]
     assert names(replace(AUTO, engine="fake")) == [("fake", "auto")]
-    assert ("ct2", "float16") in names(AUTO, replace(HERE, device="cuda"))
+    assert names(AUTO, H200)[:2] == [("torch", "float16"), ("torch", "bfloat16")]
+    assert {engine for engine, _ in names(AUTO, H200)} == {"torch", "ct2"}
+    assert ("ct2", "float16") in names(AUTO, CUDA)
+    assert {engine for engine, _ in names(AUTO, MAC)} == {"mlx", "torch"}
+    assert {found.device for found in candidates(AUTO, MAC)} == {"mps"}
     assert {engine for engine, _ in names(AUTO, replace(HERE, readers=("openvino",)))} == {"openvino"}
 
 
 def test_the_files_of_a_folder_tell_who_can_read_it(tmp_path: Path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    assert set(look_around(tmp_path).readers) == {"openvino"}
+    assert set(look_around(tmp_path).readers) == {"openvino", "torch", "mlx"}
     (tmp_path / "model.bin").write_bytes(b"weights")
-    assert set(look_around(tmp_path).readers) == {"ct2", "openvino"}
-    assert set(look_around(None).readers) == {"ct2", "openvino"}
+    assert set(look_around(tmp_path).readers) == set(READERS)
+    assert set(look_around(None).readers) == set(READERS)
     assert {"ct2", "fake"} <= set(look_around(None).installed)

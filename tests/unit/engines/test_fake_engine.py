@@ -10,7 +10,9 @@ from auricle.types import Decoding, DecodingOptions, Row
 
 
 def engine(**options: str) -> FakeEngine:
-    return load(EngineConfig(engine="fake", model_name="m", model_path=Path(), options=options))
+    loaded = load(EngineConfig(engine="fake", model_name="m", model_path=Path(), options=options))
+    assert isinstance(loaded, FakeEngine)
+    return loaded
 
 
 def row(seconds: float = 7.5, seed: int = 0, key: str = "k", **options: object) -> Row:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from auricle.engines.heap import keep_freed_memory
+from auricle.engines.heap import keep_freed_memory, share_heaps
 
 WORK = """
 import resource, sys, threading
@@ -43,3 +43,45 @@ def test_large_buffers_are_not_taken_from_the_system_again_and_again():
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+    assert not share_heaps()
+
+
+HEAPS = """
+import ctypes, sys, tempfile, threading
+from auricle.engines.heap import share_heaps
+shared = share_heaps() if sys.argv[1] == "share" else True
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+gate = threading.Barrier(12)
+def work():
+    gate.wait()
+    libc.malloc(1000)
+    gate.wait()
+threads = [threading.Thread(target=work) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
+with tempfile.NamedTemporaryFile() as file:
+    stream = libc.fopen(file.name.encode(), b"w")
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    print(shared, file.read().count(b"<heap nr="))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc is on Linux only")
+def test_many_threads_share_two_heaps():
+    def count(mode: str) -> tuple[str, int]:
+        done = subprocess.run([sys.executable, "-c", HEAPS, mode], capture_output=True, text=True, check=True)
+        shared, heaps = done.stdout.split()
+        return shared, int(heaps)
+
+    shared, heaps = count("share")
+    if shared != "True":
+        pytest.skip("another C library than glibc")
+    assert heaps <= 2
+    assert count("leave")[1] > 2

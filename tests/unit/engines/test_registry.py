@@ -1,5 +1,7 @@
+import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -39,3 +41,20 @@ def test_engines_are_found_without_importing_them(monkeypatch: pytest.MonkeyPatc
 
 def test_an_engine_is_loaded_by_its_name():
     assert load_engine(config("fake")).info.engine == "fake"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_pytorch_is_told_not_to_wait_busily_unless_something_else_is_set(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "to be put back")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if before is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", before)
+    seen: list[str | None] = []
+    module = ModuleType("engine_of_a_test")
+    module.load = lambda config: seen.append(os.environ.get("OMP_WAIT_POLICY"))  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "engine_of_a_test", module)
+    monkeypatch.setitem(ENGINES, "torch", "engine_of_a_test:load")
+    load_engine(config("torch"))
+    assert seen == [after]

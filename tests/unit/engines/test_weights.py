@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,12 @@ from huggingface_hub import constants
 from auricle.engines import weights
 from auricle.engines.model_folder import folder_problem
 from auricle.errors import InvalidOption, ModelNotFound
+from samples import NANO_HF
 
 NANO = weights.EMBEDDED_MODELS["nano"]
 NAMES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.json", "preprocessor_config.json")
+HF_NAMES = ("model.safetensors", "config.json", "generation_config.json", "tokenizer.json")
+HF_FILES = {name: (NANO_HF / name).read_bytes() for name in HF_NAMES}
 TINY = weights.ALIASES["tiny"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -33,7 +37,15 @@ def hub(nano_files, monkeypatch) -> Iterator[Hub]:
     server.hub.repos = {
         TINY.repo: {**nano_files, "README.md": b"read me", "pytorch_model.bin": b"not wanted"},
         "someone/fine.tuned": dict(nano_files),
-        "openai/whisper-tiny": {"config.json": b"{}", "model.safetensors": b"x", "tokenizer.json": b"{}"},
+        "openai/whisper-tiny": {
+            **HF_FILES,
+            "README.md": b"read me",
+            "pytorch_model.bin": b"not wanted",
+            "flax_model.msgpack": b"not wanted",
+            "optimizer.pt": b"not wanted",
+            "model.fp32-00001-of-00002.safetensors": b"not wanted",
+            "vocab.json": b"not wanted where there is a tokenizer.json",
+        },
     }
     server.hub.commits = {
         TINY.repo: str(TINY.revision),
@@ -117,8 +129,7 @@ def test_a_half_download_is_not_a_model_and_the_next_try_fetches_only_what_is_mi
     hub.broken, hub.requests = False, []
     model = weights.pull_model("tiny", data_dir=tmp_path)
     assert (model.path / "model.bin").read_bytes() == nano_files["model.bin"]
-    fetched = [request for request in hub.requests if request.startswith("GET") and "resolve" in request]
-    assert [request.rpartition("/")[2] for request in fetched] == ["model.bin"]
+    assert fetched(hub) == ["model.bin"]
     assert not list((tmp_path / "models" / ".partial").iterdir())
 
 
@@ -157,10 +168,59 @@ def test_a_repository_that_does_not_exist_is_said_so(hub, tmp_path):
         weights.pull_model("no/body", data_dir=tmp_path)
 
 
-def test_a_repository_of_another_format_is_refused_before_anything_is_fetched(hub, tmp_path):
-    with pytest.raises(ModelNotFound, match=r"it has no model\.bin, no vocabulary\.json.*ct2-transformers-converter"):
+def fetched(hub: Hub) -> list[str]:
+    return [
+        request.rpartition("/")[2] for request in hub.requests if request.startswith("GET") and "resolve" in request
+    ]
+
+
+def test_safetensors_are_downloaded_with_what_belongs_to_them_and_nothing_else(hub, tmp_path):
+    model = weights.pull_model("openai/whisper-tiny", data_dir=tmp_path)
+    assert (model.name, model.source, model.revision) == ("openai/whisper-tiny", "openai/whisper-tiny", COMMIT)
+    assert {path.name for path in model.path.iterdir()} == {*HF_NAMES, "auricle.json"}
+    assert all((model.path / name).read_bytes() == HF_FILES[name] for name in HF_NAMES)
+    assert folder_problem(model.path) is None
+    assert sorted(fetched(hub)) == sorted(HF_NAMES)
+    assert weights.resolve_model("openai/whisper-tiny", data_dir=tmp_path, offline=True) == model
+    assert weights.remove_model("openai/whisper-tiny", data_dir=tmp_path) > 0
+
+
+def test_weights_that_are_shared_out_come_with_their_index(hub, tmp_path):
+    files = hub.repos["openai/whisper-tiny"]
+    del files["model.safetensors"]
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    places = {"one": shards[0], "two": shards[1]}
+    index = {"model.safetensors.index.json": json.dumps({"weight_map": places}).encode()}
+    hub.repos["openai/whisper-tiny"] = files | dict.fromkeys(shards, b"weights") | index
+    model = weights.pull_model("openai/whisper-tiny", data_dir=tmp_path)
+    assert {path.name for path in model.path.iterdir()} >= {*shards, "model.safetensors.index.json"}
+    assert not list(model.path.glob("*fp32*"))
+    for name in shards:
+        del hub.repos["openai/whisper-tiny"][name]
+    with pytest.raises(ModelNotFound, match=r"no files that model\.safetensors\.index\.json names"):
+        weights.pull_model("openai/whisper-tiny", data_dir=tmp_path / "other")
+
+
+def test_where_a_repository_has_both_forms_ctranslate2_is_taken(hub, tmp_path, nano_files):
+    hub.repos["someone/fine.tuned"] = {**HF_FILES, **nano_files}
+    model = weights.pull_model("someone/fine.tuned", data_dir=tmp_path)
+    assert {path.name for path in model.path.iterdir()} == {*NAMES, "auricle.json"}
+
+
+@pytest.mark.parametrize("config", [b'{"model_type": "wav2vec2"}', b"{}", b"[]", b"no json", b"[" * 100_000])
+def test_a_model_that_is_no_whisper_is_refused_before_its_weights_are_fetched(hub, tmp_path, config):
+    hub.repos["openai/whisper-tiny"]["config.json"] = config
+    with pytest.raises(ModelNotFound, match="openai/whisper-tiny is no Whisper model"):
         weights.pull_model("openai/whisper-tiny", data_dir=tmp_path)
-    assert not [request for request in hub.requests if "resolve" in request]
+    assert fetched(hub) == ["config.json"]
+    assert not list((tmp_path / "models" / ".partial").iterdir())
+
+
+def test_a_repository_of_another_format_is_refused_before_anything_is_fetched(hub, tmp_path):
+    del hub.repos["openai/whisper-tiny"]["model.safetensors"]
+    with pytest.raises(ModelNotFound, match=r"it has no model\.bin or model\.safetensors.*ct2-transformers-converter"):
+        weights.pull_model("openai/whisper-tiny", data_dir=tmp_path)
+    assert not fetched(hub)
 
 
 def test_a_repository_without_a_tokenizer_is_refused(hub, tmp_path):

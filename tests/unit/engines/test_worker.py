@@ -7,9 +7,9 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 
-from auricle.engines import fake_engine, worker
+from auricle.engines import fake_engine, worker, worker_batches
 from auricle.engines.base import EngineConfig
-from auricle.engines.wire import Batch, BatchFailed, BatchStarted, Ready, RowDone, StartFailed
+from auricle.engines.wire import Batch, BatchesFailed, BatchStarted, Ready, RowDone, StartFailed
 from auricle.errors import EngineFailed, EngineOutOfMemory, InvalidOption
 from auricle.types import Decoding, DecodingOptions, Row
 
@@ -53,7 +53,7 @@ def test_a_batch_that_gives_way_is_done_after_the_one_that_came_meanwhile():
 
 
 def test_a_batch_gives_way_for_no_longer_than_it_has_run_itself(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(worker, "_HEAD_START_S", 0.0)
+    monkeypatch.setattr(worker_batches, "_HEAD_START_S", 0.0)
     times = iter([0.0, 0.0, 2.0, 2.0, 2.0, 5.0, 5.0, 5.0])  # it ran for 2 s when 3 s went to the next one
     monkeypatch.setattr("time.monotonic", lambda: next(times, 6.0))
     _, sent = run(batch(1, "a"), batch(2, "b"), batch(3, "c"), gives_way="between_rows")
@@ -63,8 +63,8 @@ def test_a_batch_gives_way_for_no_longer_than_it_has_run_itself(monkeypatch: pyt
 def test_an_engine_that_fails_in_a_batch_that_went_first_is_not_used_again_and_blames_that_batch_only():
     status, sent = run(batch(1, "a"), batch(2, "bad"), raise_on_key="bad", gives_way="between_rows")
     assert status == 1
-    assert [message.batch_id for message in sent if isinstance(message, BatchFailed)] == [2]
-    assert isinstance(sent[-1], BatchFailed)
+    assert [message.batch_ids for message in sent if isinstance(message, BatchesFailed)] == [(2,)]
+    assert isinstance(sent[-1], BatchesFailed)
 
 
 def test_the_end_is_seen_after_a_pause_too():
@@ -83,8 +83,8 @@ def test_a_load_that_fails_is_told_with_its_error():
 def test_after_an_exception_the_engine_is_not_used_again(capfd: pytest.CaptureFixture[str]):
     status, sent = run(batch(1, "bad"), batch(2, "good"), raise_on_key="bad")
     assert status == 1
-    assert isinstance(sent[-1], BatchFailed)
-    assert sent[-1].batch_id == 1
+    assert isinstance(sent[-1], BatchesFailed)
+    assert sent[-1].batch_ids == (1,)
     assert isinstance(sent[-1].error, EngineFailed)
     assert "asked to raise" in sent[-1].error.message
     assert "Traceback" in capfd.readouterr().err
@@ -93,7 +93,7 @@ def test_after_an_exception_the_engine_is_not_used_again(capfd: pytest.CaptureFi
 def test_after_out_of_memory_the_engine_goes_on():
     status, sent = run(batch(1, "a", "b"), batch(2, "c"), oom_above="1")
     assert status == 0
-    failures = [message for message in sent if isinstance(message, BatchFailed)]
+    failures = [message for message in sent if isinstance(message, BatchesFailed)]
     assert [type(failure.error) for failure in failures] == [EngineOutOfMemory]
     assert isinstance(sent[-1], RowDone)
 
@@ -112,14 +112,14 @@ def test_out_of_memory_is_known_by_the_words_of_the_libraries(monkeypatch: pytes
 
     monkeypatch.setattr(fake_engine.FakeEngine, "decode", decode)
     _, sent = run(batch(1, "a"))
-    assert isinstance(sent[-1], BatchFailed)
+    assert isinstance(sent[-1], BatchesFailed)
     assert isinstance(sent[-1].error, EngineOutOfMemory)
 
 
 def test_an_engine_that_answers_too_few_rows_has_failed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fake_engine.FakeEngine, "decode", lambda self, rows, pause: [Decoding()])
     _, sent = run(batch(1, "a", "b"))
-    assert isinstance(sent[-1], BatchFailed)
+    assert isinstance(sent[-1], BatchesFailed)
     assert "1 of 2 rows" in sent[-1].error.message
 
 

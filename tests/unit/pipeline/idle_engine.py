@@ -2,6 +2,7 @@
 
 from auricle.batching.metrics import Metrics
 from auricle.batching.scheduler import Scheduler
+from auricle.engines.wire import Load
 from auricle.pipeline.library import ModelFolder
 from auricle.types import ModelInfo
 
@@ -21,6 +22,7 @@ class IdleEngine:
             max_batch=4,
         )
         self.pid: int | None = pid
+        self.load = Load()
         self.alive = True
 
     async def decode(self, rows: object, answer: object) -> float:

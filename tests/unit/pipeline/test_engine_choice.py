@@ -1,13 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from auricle.engines.base import EngineConfig
+from auricle.engines.fake_engine import load
 from auricle.engines.speed import BatchCost, Table, Trial, load_table, save_table
 from auricle.errors import EngineFailed
-from auricle.pipeline.engine_choice import EngineChoices, keep_table, measure_engines
+from auricle.mel_scale import MEL_MARGIN
+from auricle.pipeline.engine_choice import EngineChoices, keep_table, measure_engines, speech_window
 from auricle.pipeline.library import ModelFolder
+from auricle.units import N_SAMPLES
 from samples import NANO
 
 FOLDER = ModelFolder(name="nano", path=NANO, size_bytes=1)
@@ -90,3 +94,14 @@ async def test_a_real_engine_is_measured_with_speech(tmp_path: Path):
     kept = load_table(asked, 1, tmp_path)
     assert kept is not None
     assert [found.engine for found in kept.trials] == ["ct2", "fake"]
+
+
+def test_engines_that_want_samples_are_measured_with_samples():
+    speech = np.random.default_rng(0).uniform(-1, 1, N_SAMPLES).astype(np.float32)
+    info = load(FAKE).info
+    features, samples = speech_window(speech, info)
+    assert (features.shape, samples) == ((80, 3000), None)
+    features, samples = speech_window(speech, replace(info, wants_samples=True))
+    assert features.shape == (0, 3000)
+    assert samples is not None
+    assert np.array_equal(samples[MEL_MARGIN:][:N_SAMPLES], speech)

@@ -106,7 +106,8 @@ async def test_an_answer_says_how_long_each_stage_took(tmp_path: Path) -> None:
         answer = await client.post(TRANSCRIPTIONS, files=AUDIO)
         health = await client.get("/health")
     assert answer.headers["server-timing"] == (
-        "decode;dur=1.0, vad;dur=2.0, features;dur=3.0, queue;dur=4.0, inference;dur=250.0, total;dur=500.0"
+        "decode;dur=1.0, vad;dur=2.0, features;dur=3.0, queue;dur=4.0, inference;dur=250.0, diarization;dur=0.0, "
+        "total;dur=500.0"
     )
     assert "server-timing" not in health.headers
 

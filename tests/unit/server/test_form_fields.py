@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auricle.config import Settings
-from auricle.errors import InputError, InvalidOption, UnsupportedOption
+from auricle.errors import InputError, InvalidOption
 from auricle.server.schemas import AudioForm, form_schema, format_options, parse_form, transcribe_options
 from auricle.types import TranscribeOptions
 
@@ -151,16 +151,6 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_field(param: str, fields:
 
 def test_an_unknown_language_is_told_how_languages_are_written() -> None:
     assert "'en'" in refused(("language", "klingon")).message
-
-
-@pytest.mark.parametrize(
-    "field",
-    [("response_format", "diarized_json"), ("known_speaker_names[]", "Ann"), ("known_speaker_references[]", "x")],
-)
-def test_speaker_fields_are_refused_as_not_supported(field: tuple[str, str]) -> None:
-    with pytest.raises(UnsupportedOption, match="diarization") as caught:
-        parse_form([field])
-    assert caught.value.param == field[0].removesuffix("[]")
 
 
 def test_the_documented_form_has_every_field_with_a_description() -> None:

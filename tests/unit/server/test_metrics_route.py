@@ -166,21 +166,21 @@ INFO = ModelInfo(
 
 
 class LoadedModels(ScriptedModels):
-    def __init__(self, *pids: int | None) -> None:
+    def __init__(self, *pids: list[int]) -> None:
         super().__init__()
         self.pids = pids
 
     def loaded(self):
         return [
-            SimpleNamespace(name=f"model-{number}", info=INFO, recognizer=SimpleNamespace(pid=pid))
-            for number, pid in enumerate(self.pids)
+            SimpleNamespace(name=f"model-{number}", info=INFO, recognizer=SimpleNamespace(pids=pids))
+            for number, pids in enumerate(self.pids)
         ]
 
 
 async def test_loaded_models_and_the_memory_of_their_engines_are_measured(tmp_path: Path) -> None:
     gone = psutil.Popen(["true"])
     gone.wait()
-    models = LoadedModels(psutil.Process().pid, None, gone.pid)
+    models = LoadedModels([psutil.Process().pid], [], [gone.pid])
     async with calling(scripted_app(tmp_path, models=models)) as client:
         found = values((await client.get("/metrics")).text)
     assert found["auricle_models_loaded"] == 3
@@ -207,7 +207,7 @@ def test_gauges_are_described_without_asking_the_models() -> None:
 
 
 async def test_status_tells_the_queue_and_how_often_models_were_used(tmp_path: Path) -> None:
-    app = scripted_app(tmp_path, models=LoadedModels(None))
+    app = scripted_app(tmp_path, models=LoadedModels([]))
     async with calling(app) as client:
         metrics = app.state.context.runtime.metrics
         metrics.watch_queue(lambda: 3)

@@ -62,10 +62,15 @@ async def transcribe_as_text(
     initial_prompt: Annotated[str | None, Query(description="Text that comes before the audio.")] = None,
     vad_filter: Annotated[bool | None, Query(description="Find speech first.")] = None,
     word_timestamps: Annotated[bool, Query(description="Tell the time of each word in `json`.")] = False,
+    diarize: Annotated[bool, Query(description="Tell speakers apart, for all but `txt`.")] = False,
+    min_speakers: Annotated[int | None, Query(description="How many speak at least; with `diarize`.")] = None,
+    max_speakers: Annotated[int | None, Query(description="How many speak at most; with `diarize`.")] = None,
     output: Annotated[Literal["txt", "vtt", "srt", "tsv", "json"], Query(description="What the answer is.")] = "txt",
 ) -> Response:
     """The transcript as a file."""
-    asked = {"language": language, "prompt": initial_prompt, "vad": vad_filter}
+    asked: dict[str, object] = {"language": language, "prompt": initial_prompt, "vad": vad_filter}
+    if diarize:
+        asked |= {"diarize": True, "min_speakers": min_speakers, "max_speakers": max_speakers}
     given = [(name, str(value)) for name, value in asked.items() if value is not None]
     _, order, warnings = read_order(request, context.settings, (*upload.fields, *given), task)
     order = replace(order, options=replace(order.options, word_timestamps=word_timestamps))

@@ -1,13 +1,12 @@
-"""Decodes the windows of a batch step by step: the network's logits, the rules, the searches."""
+"""Decodes the windows of a batch step by step: a network's logits, the rules, the searches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from auricle.engines.base import Pause
-from auricle.engines.openvino_decoder import DecoderRun
-from auricle.engines.openvino_tensors import Cross
 from auricle.engines.rules import (
     Floats,
     Rules,
@@ -20,6 +19,39 @@ from auricle.engines.rules import (
 )
 from auricle.engines.search import Hypothesis, Search, count_choices, make_search
 from auricle.types import DecodingOptions
+
+
+class Answer(Protocol):
+    """What a decoder says for N rows; holds until its next step."""
+
+    @property
+    def logits(self) -> Floats:
+        """(N, places, vocabulary) at the places that were asked for; may be written to."""
+        ...
+
+    @property
+    def queries(self) -> Floats:
+        """(N, L, heads, d) of the alignment heads, at all places, not scaled."""
+        ...
+
+
+class DecoderRun(Protocol):
+    """A decoder on some windows, from the prompt on. Several runs may take turns.
+
+    A row is a hypothesis of a window; each window has as many rows as any other, side by side.
+    """
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """From the next step on the rows belong to these of the windows that are present, by number."""
+        ...
+
+    def step(
+        self, tokens: Sequence[Sequence[int]], wanted: Sequence[int], came_from: Sequence[int] | None = None
+    ) -> Answer:
+        """Take ``tokens`` (N, L) behind the earlier ones of the rows ``came_from`` (N,) of the last step, and answer at
+        the places ``wanted`` of L.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +84,20 @@ class Found:
     """(vocabulary,): what could have followed the start of transcript."""
 
 
-def search_windows(
-    run: DecoderRun, windows: Sequence[Cross], prompt: Prompt, plan: SearchPlan, pause: Pause
-) -> list[Found]:
-    """Search all ``windows``, which ``run`` has yet to begin. ``pause`` is called before every step.
+def search_windows(run: DecoderRun, prompt: Prompt, plan: SearchPlan, pause: Pause) -> list[Found]:
+    """Search all windows of ``run``, which has yet to begin. ``pause`` is called before every step.
 
     Each window has as many rows as any: its hypotheses side by side, the last one again where they are fewer.
     Windows that are done leave when they are half of those that are left, and so do samples.
     """
-    searches = [make_search(plan.options) for _ in windows]
+    searches = [make_search(plan.options) for _ in prompt.tokens]
     answer = run.step(prompt.tokens, [prompt.start, len(prompt.tokens[0]) - 1])
-    start_logprobs = answer.logits[:, 0] - log_sum(answer.logits[:, 0])[:, None]
+    both = answer.logits
+    start_logprobs = both[:, 0] - log_sum(both[:, 0])[:, None]
     # The samples of a window all begin with the row of its prompt.
     width, held = len(searches[0].live), 1
-    logits = np.repeat(answer.logits[:, 1], width, axis=0)
-    present = list(range(len(windows)))
+    logits = np.repeat(both[:, 1], width, axis=0)
+    present = list(range(len(searches)))
     """Windows that are with the decoder; ``width`` rows of ``logits`` each, ``held`` rows each in its last step."""
     for step in range(plan.limit):
         parents = _advance(
@@ -85,7 +116,7 @@ def search_windows(
         ]
         if len(slots) < len(present):
             present = [present[slot] for slot in slots]
-            run.take([windows[window] for window in present])
+            run.keep(slots)
         held = width
         pause()
         logits = run.step([[token] for token, _ in rows], [0], [row for _, row in rows]).logits[:, 0]
