@@ -41,7 +41,7 @@ def describe_device(device: str) -> dict[str, Any]:
 
 def measure_peak(device: str, dtype: torch.dtype) -> Peak:
     """The best of a few repeats; small sizes where the device is a CPU."""
-    inner, size = (_INNER, _BUFFER_BYTES) if device == "cuda" else (1024, _BUFFER_BYTES // 8)
+    inner, size = (_INNER, _BUFFER_BYTES) if device == "cuda" else (2048, _BUFFER_BYTES // 8)
     left = torch.randn(inner, inner, device=device).to(dtype)
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)

@@ -19,7 +19,7 @@ _START_S = 300.0
 def open_server(model: Path, *, device: str, compute_type: str) -> Generator[str]:
     """A server of the PyTorch engine, by its URL."""
     flags = ["--model", str(model), "--engine", "torch", "--device", device, "--compute-type", compute_type]
-    flags += ["--max-requests", "0", "--max-queued-audio-s", "0"]
+    flags += ["--max-queued-audio-s", "0"]
     with (
         TemporaryDirectory(prefix="auricle-bench-") as folder,
         child_server([*flags, "--data-dir", folder], log=Path(folder) / "log", start_timeout_s=_START_S) as server,

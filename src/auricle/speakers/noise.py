@@ -1,7 +1,7 @@
 """Takes the noise of a room out of the spectrum of speech: otherwise the network hears the room as a part of the voice.
 
-Spectral subtraction (Boll, 1979). In noise of -15 dB the likeness of a voice to its own sample in silence falls from
-0.90 to 0.72 without it, and to 0.87 with it.
+Spectral subtraction (Boll, 1979). In noise 15 dB below it, the likeness of a voice to its own clean sample falls
+from 0.90 to 0.72 without it, and to 0.87 with it.
 """
 
 import numpy as np
