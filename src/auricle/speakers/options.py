@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from auricle.errors import EngineNotInstalled
+
 PYANNOTE_MODEL = "pyannote/speaker-diarization-community-1"
 
 
@@ -20,3 +22,12 @@ class DiarizerOptions:
     sherpa_segmentation_model: str = ""
     sherpa_embedding_model: str = ""
     """Files in ONNX form."""
+
+
+def not_installed(name: str, reason: object) -> EngineNotInstalled:
+    """The error for a diarizer whose package cannot be imported."""
+    return EngineNotInstalled(
+        f"AURICLE_DIARIZATION is {name}, and its package cannot be imported ({reason}); install it with: "
+        f"pip install 'auricle[{name}]'",
+        param="diarize",
+    )

@@ -40,18 +40,29 @@ def find_turns(pipeline: Any, recording: Recording, asked: Diarization) -> Seque
     waveform = cast("Any", torch).from_numpy(recording.samples())[None]
     with _RUNNING:
         try:
-            output = pipeline(
-                {"waveform": waveform, "sample_rate": SAMPLE_RATE},
-                num_speakers=asked.num_speakers,
-                min_speakers=asked.min_speakers,
-                max_speakers=asked.max_speakers,
-            )
+            output = _run(pipeline, {"waveform": waveform, "sample_rate": SAMPLE_RATE}, asked)
         except torch.OutOfMemoryError as error:
             raise EngineOutOfMemory(
                 f"the device has too little memory to tell speakers apart: {first_line(error)}"
             ) from error
     tracks = output.exclusive_speaker_diarization.itertracks(yield_label=True)
     return [Turn(start=segment.start, end=segment.end, speaker=str(speaker)) for segment, _, speaker in tracks]
+
+
+def _run(pipeline: Any, audio: dict[str, Any], asked: Diarization) -> Any:
+    try:
+        return pipeline(
+            audio,
+            num_speakers=asked.num_speakers,
+            min_speakers=asked.min_speakers,
+            max_speakers=asked.max_speakers,
+        )
+    except ValueError:
+        # Its clustering cannot make more speakers than there are excerpts, of a short file.
+        at_least = asked.num_speakers or asked.min_speakers or 1
+        if at_least == 1:
+            raise
+        return pipeline(audio, max_speakers=asked.num_speakers or asked.max_speakers)
 
 
 @cache

@@ -83,8 +83,7 @@ def name_turns(turns: Sequence[Turn], samples: Samples, known: Sequence[KnownSpe
     if known:
         voices = {speaker: _voice(speaker, ordered, samples) for speaker in speakers}
         heard = {speaker: voice for speaker, voice in voices.items() if voice is not None}
-        matrix = np.array([*heard.values()], np.float32).reshape(len(heard), -1)
-        found = zip(heard, name_speakers(matrix, tuple(known)), strict=True)
+        found = zip(heard, name_speakers(np.array([*heard.values()], np.float32), tuple(known)), strict=True)
         names = {speaker: name for speaker, name in found if name is not None}
     letters = (letter for letter in speaker_labels() if letter not in names.values())
     names |= {speaker: next(letters) for speaker in speakers if speaker not in names}

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from auricle.errors import EngineNotInstalled, InvalidOption
+from auricle.errors import InvalidOption
 from auricle.speakers.base import Diarizer
 from auricle.speakers.local import LocalDiarizer
-from auricle.speakers.options import DiarizerOptions
+from auricle.speakers.options import DiarizerOptions, not_installed
 
 DIARIZERS = ("local", "pyannote", "sherpa")
 
@@ -34,9 +34,5 @@ def make_diarizer(name: str, options: DiarizerOptions | None = None) -> Diarizer
     except (ImportError, OSError) as error:
         if (getattr(error, "name", None) or "").partition(".")[0] == "auricle":
             raise
-        raise EngineNotInstalled(
-            f"AURICLE_DIARIZATION is {name}, and its package cannot be imported ({error}); install it with: "
-            f"pip install 'auricle[{name}]'",
-            param="diarize",
-        ) from error
+        raise not_installed(name, error) from error
     return make(options or DiarizerOptions())

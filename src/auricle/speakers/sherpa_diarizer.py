@@ -18,7 +18,7 @@ from typing import IO, Any
 from auricle.errors import EngineFailed, ModelNotFound
 from auricle.speaker_types import Diarization, Turn
 from auricle.speakers.base import Diarizer
-from auricle.speakers.options import DiarizerOptions
+from auricle.speakers.options import DiarizerOptions, not_installed
 from auricle.speakers.recording import Recording, WholeFileDiarizer
 from auricle.speakers.sherpa_process import SherpaOrder
 
@@ -26,9 +26,9 @@ _RUNNING = Lock()
 
 
 def make(options: DiarizerOptions) -> Diarizer:
-    """A diarizer for one file. Raises ImportError without the package, ModelNotFound where a model cannot be used."""
+    """A diarizer for one file. Raises EngineNotInstalled, and ModelNotFound where a model cannot be used."""
     if find_spec("sherpa_onnx") is None:
-        raise ImportError("No module named 'sherpa_onnx'", name="sherpa_onnx")
+        raise not_installed("sherpa", "there is no sherpa_onnx")
     segmentation = _find_model("AURICLE_SHERPA_SEGMENTATION_MODEL", options.sherpa_segmentation_model)
     embedding = _find_model("AURICLE_SHERPA_EMBEDDING_MODEL", options.sherpa_embedding_model)
     _try(segmentation, embedding)

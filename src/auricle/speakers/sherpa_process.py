@@ -26,7 +26,7 @@ class SherpaOrder:
 
 def diarize(order: SherpaOrder, samples: Samples) -> list[dict[str, Any]]:
     """Turns by start, as the fields of ``Turn``. Raises ValueError, RuntimeError where a model cannot be loaded."""
-    import sherpa_onnx  # pyright: ignore[reportMissingImports]  # noqa: PLC0415
+    import sherpa_onnx  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]  # noqa: PLC0415
 
     sherpa = cast("Any", sherpa_onnx)
     n_speakers = order.at_least if order.at_least == order.at_most else -1
