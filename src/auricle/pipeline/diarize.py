@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 
 from auricle.errors import InvalidOption, UnsupportedOption
@@ -18,6 +19,9 @@ MAX_SPEAKERS = 32
 """That can be asked for."""
 
 MAX_KNOWN_SPEAKERS = 4
+
+_EARS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="diarization")
+"""Some diarizers take minutes for a file; the threads that all share would be taken by a few of them."""
 
 MakeDiarizer = Callable[[], Diarizer]
 """A new one for each file; blocks."""
@@ -91,7 +95,7 @@ class Listener:
     async def assign(self, segments: Sequence[Segment], tokenizer: Tokenizer) -> list[Segment]:
         """All segments of the run with their speakers, cut where the speaker changes; nothing is heard any more."""
         await self._heard()
-        return await call_in_thread(self._meter.add_diarization, self._assign, segments, tokenizer)
+        return await call_in_thread(self._meter.add_diarization, self._assign, segments, tokenizer, pool=_EARS)
 
     async def close(self) -> None:
         """Nobody waits for what is being heard; its thread ends by itself."""
@@ -101,7 +105,8 @@ class Listener:
 
     async def _hear(self, clip: Clip) -> None:
         await self._heard()
-        self._hearing = asyncio.create_task(call_in_thread(self._meter.add_diarization, self._diarizer.feed, clip))
+        hearing = call_in_thread(self._meter.add_diarization, self._diarizer.feed, clip, pool=_EARS)
+        self._hearing = asyncio.create_task(hearing)
         # Where the run ends before the clip is heard, nobody else asks whether that failed.
         self._hearing.add_done_callback(lambda done: done.cancelled() or done.exception())
 

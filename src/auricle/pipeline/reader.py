@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import Executor
 from time import perf_counter
 from typing import TypeVar
 
@@ -40,11 +41,13 @@ async def read_blocks(blocks: Generator[Samples], meter: Meter) -> AsyncGenerato
         blocks.close()
 
 
-async def call_in_thread(meter_add: Callable[[float], None], function: Callable[..., T], *args: object) -> T:
-    """``function`` in a worker thread; its seconds go to ``meter_add``."""
+async def call_in_thread(
+    meter_add: Callable[[float], None], function: Callable[..., T], *args: object, pool: Executor | None = None
+) -> T:
+    """``function`` in a worker thread, of ``pool`` or of those that all share; its seconds go to ``meter_add``."""
     started = perf_counter()
     try:
-        return await asyncio.to_thread(function, *args)
+        return await asyncio.get_running_loop().run_in_executor(pool, function, *args)
     finally:
         meter_add(perf_counter() - started)
 
