@@ -24,8 +24,10 @@ from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
 
 _CACHE_BYTES = 192 * 2**20
+_BATCH_BYTES = 512 * 2**20
+"""Where the windows of a batch take no more, so many are kept: their languages come first, then their texts."""
 _KEPT_ROWS = 4
-"""Kept whatever their size: the windows whose language was just detected, and one that is tried again."""
+"""Kept whatever their size: some windows whose language was just detected, and one that is tried again."""
 
 WindowT = TypeVar("WindowT")
 """What a network's decoder needs of one window."""
@@ -97,6 +99,8 @@ class BatchEngine(Generic[WindowT]):
         self._shape = network.checkpoint.shape
         self._special = SpecialTokens.of(network.checkpoint)
         self._kept: OrderedDict[str, WindowT] = OrderedDict()
+        self._done: set[str] = set()
+        """Those that are kept and have a text."""
         self._kept_bytes = 0
         self._random = np.random.default_rng(0)
 
@@ -106,10 +110,7 @@ class BatchEngine(Generic[WindowT]):
         if options.task == "detect_language":
             return self._detect_languages(windows)
         decodings = self._search(rows, windows, pause)
-        for row in rows:
-            # Few are tried again: the first to go, before those whose text is still to come.
-            if row.key in self._kept:
-                self._kept.move_to_end(row.key, last=False)
+        self._done.update(row.key for row in rows if row.key in self._kept)
         if options.word_timestamps or options.logprobs:
             decodings = [self._align(*each) for each in zip(rows, windows, decodings, strict=True)]
         self._network.end_batch()
@@ -126,10 +127,15 @@ class BatchEngine(Generic[WindowT]):
             return known
         window = self._network.encode(_pad_features(row))
         self._kept[row.key] = window
-        self._kept_bytes += self._network.size_of(window)
-        most = 2 * self.info.max_batch
-        while len(self._kept) > most or (self._kept_bytes > _CACHE_BYTES and len(self._kept) > _KEPT_ROWS):
-            self._kept_bytes -= self._network.size_of(self._kept.popitem(last=False)[1])
+        size = self._network.size_of(window)
+        self._kept_bytes += size
+        batch = self.info.max_batch
+        least = max(_KEPT_ROWS, batch if batch * size <= _BATCH_BYTES else 0)
+        while len(self._kept) > 2 * batch or (self._kept_bytes > _CACHE_BYTES and len(self._kept) > least):
+            # Few are tried again: they go before those whose text is still to come.
+            oldest = next((key for key in self._kept if key in self._done), next(iter(self._kept)))
+            self._kept_bytes -= self._network.size_of(self._kept.pop(oldest))
+            self._done.discard(oldest)
         return window
 
     def _detect_languages(self, windows: Sequence[WindowT]) -> list[Decoding]:

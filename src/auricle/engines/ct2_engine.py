@@ -81,6 +81,8 @@ class CT2Engine:
         self._model = model
         self._device = device
         self._encodings: OrderedDict[str, Encoding] = OrderedDict()
+        self._done: set[str] = set()
+        """Those of them that have a text."""
         variables = read_variables(config.model_path / "model.bin")
         encoder_layers, decoder_layers = (count_layers(variables, part) for part in ("encoder", "decoder"))
         multilingual = bool(model.is_multilingual)
@@ -106,10 +108,7 @@ class CT2Engine:
             if rows[0].options.task == "detect_language":
                 return self._detect_language(encodings)
             decodings = self._generate(rows, encodings)
-            for row in rows:
-                # Few are tried again: the first to go, before those whose text is still to come.
-                if row.key in self._encodings:
-                    self._encodings.move_to_end(row.key, last=False)
+            self._done.update(row.key for row in rows if row.key in self._encodings)
             return decodings
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, MemoryError) or "out of memory" in str(error):
@@ -144,7 +143,10 @@ class CT2Engine:
         self._encodings[key] = encoding
         self._encodings.move_to_end(key)
         while len(self._encodings) > max(_KEPT_ROWS, 2 * self.info.max_batch):
-            self._encodings.popitem(last=False)
+            # Few are tried again: they go before those whose text is still to come.
+            oldest = next((key for key in self._encodings if key in self._done), next(iter(self._encodings)))
+            del self._encodings[oldest]
+            self._done.discard(oldest)
 
     def _detect_language(self, encodings: Sequence[Encoding]) -> list[Decoding]:
         found = self._model.detect_language(_view(encodings))

@@ -71,6 +71,15 @@ def test_a_window_is_encoded_once_and_the_oldest_make_room():
     assert network.encoded == [0, 1, 2, 1]
 
 
+def test_windows_whose_text_is_still_to_come_stay_before_those_that_are_done():
+    network = ScriptedNetwork(TEXTS)
+    engine = engine_of(network, max_batch=1)
+    engine.decode([row_of(0, task="detect_language")])
+    for number in (1, 2, 0):
+        engine.decode([row_of(number)])
+    assert network.encoded == [0, 1, 2]
+
+
 @pytest.mark.parametrize(("window_bytes", "kept"), [(MB, 8), (100 * MB, 4)])
 def test_large_windows_are_kept_in_smaller_number_but_never_fewer_than_four(window_bytes: int, kept: int):
     network = ScriptedNetwork([[101]] * 8, window_bytes=window_bytes)

@@ -84,10 +84,13 @@ def test_a_row_that_comes_twice_in_a_batch_is_encoded_once(engine: CT2Engine, co
 
 def test_old_encodings_go_when_there_are_too_many(engine: CT2Engine, counting: CountingModel, prompt):
     kept = max(8, 2 * engine.info.max_batch)
+    waiting = row(CLIPS[0], prompt, key="waiting", context_frames=600, task="detect_language")
+    engine.decode([waiting])
     for number in (*range(kept + 1), kept, 0):
         engine.decode([row(CLIPS[0], prompt, key=f"{number}", context_frames=600)])
-    # The last was still there, the first had gone.
-    assert len(counting.encoded) == kept + 2
+    # The last was still there, the first had gone; the one whose text is still to come was older than both.
+    assert len(counting.encoded) == 1 + kept + 2
+    assert "waiting" in engine._encodings
     assert len(engine._encodings) == kept
 
 
