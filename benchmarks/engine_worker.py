@@ -10,10 +10,11 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 from auricle.audio.decode import decode_audio
 from auricle.audio.mel import log_mel
-from auricle.engines.base import EngineConfig
+from auricle.engines.base import Engine, EngineConfig
 from auricle.engines.heap import keep_freed_memory
 from auricle.engines.registry import load_engine
 from auricle.tokenizer import Tokenizer
@@ -49,15 +50,18 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     keep_freed_memory()
-    engine = load_engine(
-        EngineConfig(
-            engine=engine_name,
-            model_name=Path(model).name,
-            model_path=Path(model),
-            device="cpu",
-            compute_type=compute_type,
-            threads=int(threads),
-        )
+    engine = cast(
+        "Engine",
+        load_engine(
+            EngineConfig(
+                engine=engine_name,
+                model_name=Path(model).name,
+                model_path=Path(model),
+                device="cpu",
+                compute_type=compute_type,
+                threads=int(threads),
+            )
+        ),
     )
     tokenizer = Tokenizer(Path(model))
     prompt = tokenizer.sequence(language="en", task="transcribe", timestamps=True, multilingual=True)

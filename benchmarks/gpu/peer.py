@@ -20,7 +20,7 @@ def measure_transformers(
 
     Raises ImportError where transformers is not installed.
     """
-    from transformers import WhisperForConditionalGeneration
+    from transformers import WhisperForConditionalGeneration  # pyright: ignore[reportMissingImports]
 
     model: Any = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval().to(device)
     if device == "cuda":
