@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.audio.decode import Channels
 from auricle.units import SAMPLE_RATE
 
 _FRAME = SAMPLE_RATE // 50
@@ -14,32 +15,23 @@ _LEAK = 10 ** (-15 / 20)
 _SAME = 1e-3
 """Share of the energy in the difference of two channels that are one recording: -30 dB."""
 
-Channels = NDArray[np.float32]
-"""float32 (channels, n), 16 kHz."""
 
-
-class CrosstalkGate:
-    """Silences, block by block, channels in which only others are heard, and copies of an earlier channel.
+def silence_crosstalk(block: Channels) -> Channels:
+    """A copy of ``block`` with silence where a channel has nothing of its own, and in copies of an earlier channel.
 
     In a call each side has a channel of its own, but headsets and lines let the other side through, some 20 dB lower;
-    its words would be found twice. Where both speak, both stay. Blocks are best of some seconds and more; frames are
-    judged inside of a block only.
+    its words would be found twice. Where both speak, both stay. Blocks are best of some seconds and more.
     """
-
-    def apply(self, block: Channels) -> Channels:
-        """``block`` with silence where a channel has nothing of its own; a copy."""
-        count: int = block.shape[0]
-        gated = block.copy()
-        if count < 2 or not block.shape[1]:
-            return gated
-        for later in range(1, count):
-            if any(_is_same(block[earlier], block[later]) for earlier in range(later)):
-                gated[later] = 0.0
-        levels = _levels(gated)
-        leaks = levels < _LEAK * levels.max(axis=0, keepdims=True)
-        masks = np.repeat(leaks, _FRAME, axis=1)[:, : block.shape[1]]
-        gated[masks] = 0.0
+    gated = block.copy()
+    if len(block) < 2 or not block.shape[1]:
         return gated
+    for later in range(1, len(block)):
+        if any(_is_same(block[earlier], block[later]) for earlier in range(later)):
+            gated[later] = 0.0
+    levels = _levels(gated)
+    leaks = levels < _LEAK * levels.max(axis=0, keepdims=True)
+    gated[np.repeat(leaks, _FRAME, axis=1)[:, : block.shape[1]]] = 0.0
+    return gated
 
 
 def _is_same(left: NDArray[np.float32], right: NDArray[np.float32]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from auricle.audio.channels import CrosstalkGate
+from auricle.audio.channels import silence_crosstalk
 from auricle.audio.decode import MAX_CHANNELS, Channels
 from auricle.errors import InvalidOption
 from auricle.pipeline.clip import WindowDone
@@ -27,7 +27,6 @@ class ChannelClipper:
 
     def __init__(self, options: VadOptions) -> None:
         self._options = options
-        self._gate = CrosstalkGate()
         self._clippers: list[Clipper] = []
         self._count = 0
 
@@ -40,7 +39,7 @@ class ChannelClipper:
         """See Clipper."""
         if not self._clippers:
             self._clippers = [Clipper(self._options) for _ in samples]
-        gated = self._gate.apply(samples)
+        gated = silence_crosstalk(samples)
         return self._number(
             [clipper.feed(channel) for clipper, channel in zip(self._clippers, gated, strict=True)],
         )

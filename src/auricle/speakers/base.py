@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.speaker_types import Diarization, Turn
-from auricle.types import Clip, Samples
+from auricle.types import Clip
 
 Voices = NDArray[np.float32]
 """float32 (n, dim): one voice a row, each of unit length."""
@@ -24,12 +24,4 @@ class Diarizer(Protocol):
 
         Speakers are called by the names of ``asked.known`` whose voices they have, else A, B, … as they first appear.
         """
-        ...
-
-
-class Embedder(Protocol):
-    """Makes a vector of a voice: the more alike two voices, the greater the product of their vectors."""
-
-    def embed(self, samples: Samples) -> NDArray[np.float32]:
-        """Vector (dim,) of unit length of the one voice in ``samples``."""
         ...
