@@ -44,10 +44,15 @@ class EngineUnderTest:
     info: ModelInfo
     tokenizer: Tokenizer
 
+    @property
+    def window_frames(self) -> int:
+        """Of the windows that it is tried with."""
+        return _SHORT_WINDOWS.get(self.info.engine, N_FRAMES)
+
     def row(self, sample: str, *, language: str = "en", key: str | None = None, **options: Any) -> Row:
-        """The first 30 s of a sample, to be decoded greedily unless ``options`` say otherwise."""
+        """The first window of a sample, to be decoded greedily unless ``options`` say otherwise."""
         options.setdefault("beam_size", 1)
-        options.setdefault("context_frames", _SHORT_WINDOWS.get(self.info.engine, N_FRAMES))
+        options.setdefault("context_frames", self.window_frames)
         asked = DecodingOptions(**options)
         prompt = self.tokenizer.sequence(
             language=language,

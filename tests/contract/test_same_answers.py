@@ -12,7 +12,6 @@ from engine_under_test import EXACT, NANO, PACKAGES, SAMPLES, EngineUnderTest, c
 from auricle.batching.replica import Replica
 from auricle.tokenizer import Tokenizer
 from auricle.types import Decoding
-from auricle.units import N_FRAMES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,10 +50,10 @@ async def reference() -> AsyncIterator[EngineUnderTest]:
 
 
 async def both(reference: EngineUnderTest, exact: EngineUnderTest, **options: Any) -> list[tuple[Decoding, Decoding]]:
-    """Their answers for the first window of each sample."""
+    """Their answers for the first window of each sample, as long a window as ``exact`` is tried with."""
     found: list[list[Decoding]] = []
     for engine in (reference, exact):
-        rows = [engine.row(name, context_frames=N_FRAMES, **options) for name in RECORDINGS]
+        rows = [engine.row(name, context_frames=exact.window_frames, **options) for name in RECORDINGS]
         step = engine.info.max_batch
         batches = [await engine.decode(*rows[first : first + step]) for first in range(0, len(rows), step)]
         found.append([decoding for batch in batches for decoding in batch])

@@ -20,7 +20,6 @@ from postgres import Postgres, running_postgres
 from samples import write_wav
 
 SCRIPT = Path(__file__).with_name("job_process.py")
-KILLS = 5
 JOBS = 30
 
 
@@ -95,26 +94,6 @@ def test_a_long_job_that_is_killed_at_half_goes_on_from_there(tmp_path: Path, op
     assert list(messages.values()) == [1]
     # A batch, and what finished since the last save.
     assert first + second - rows <= 8, (first, second, rows)
-
-
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_all_jobs_end_right_and_once_although_the_server_is_killed_five_times(
-    tmp_path: Path, database: str, request: pytest.FixtureRequest
-) -> None:
-    server: Postgres | None = request.getfixturevalue("postgres") if database == "postgresql" else None
-    url = server.create_database() if server is not None else ""
-    run_until(lambda rows, ended: ended >= 2, tmp_path, url, DIGITS, JOBS)
-    for kill in range(1, KILLS):
-        if server is not None and kill == 2:
-            server.restart()
-        run_until(lambda rows, ended, least=kill * 5: ended >= least, tmp_path, url)
-    run_until(never, tmp_path, url)
-    jobs, results, messages = asyncio.run(outcome(tmp_path, url))
-    assert Counter(job.status for job in jobs) == {"succeeded": JOBS}
-    assert len({found.text for found in results.values()}) == 1
-    assert set(messages.values()) == {1}
-    left = [path.name for path in (tmp_path / "jobs").iterdir() if not path.name.startswith(".")]
-    assert left == []
 
 
 def test_a_database_that_restarts_under_a_running_server_costs_no_job(tmp_path: Path, postgres: Postgres) -> None:
