@@ -37,8 +37,3 @@ class ModelCosts:
         """Weights that a step of the decoder reads: six products of attention, two of the feed-forward network, the
         vocabulary."""
         return self.shape.decoder_layers * 14 * self.shape.d_model**2 + self.shape.vocabulary * self.shape.d_model
-
-    @property
-    def cross_values(self) -> int:
-        """Keys and values of one window that a step of the decoder reads."""
-        return self.shape.decoder_layers * 2 * self.shape.audio_positions * self.shape.d_model

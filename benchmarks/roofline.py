@@ -125,7 +125,7 @@ def _shares(
         _share(name, "encoder, a window", least / 1e9, measured.encode, {"gflop": round(costs.encoder / 1e9, 1)})
     ]
     for rows in BATCHES:
-        size = costs.decoder_weights + rows * costs.cross_values * _CROSS_BYTES[name]
+        size = costs.decoder_weights + rows * costs.shape.cross_values * _CROSS_BYTES[name]
         steps = [rows * seconds / threads for seconds in measured.token[rows, 1]]
         details = {"megabytes": round(size / 1e6, 1)}
         results.append(_share(name, f"decoder, a step of {rows} rows, greedy", size / bandwidth / 1e9, steps, details))

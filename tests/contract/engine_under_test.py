@@ -61,7 +61,9 @@ class EngineUnderTest:
             multilingual=self.info.is_multilingual,
         )
         first_window = next(decode_audio(SAMPLES / sample))
-        return Row(key=key or sample, features=log_mel(first_window, self.info.n_mels), prompt=prompt, options=asked)
+        # An engine keeps what it encoded by the key: windows of different lengths are not the same.
+        key = key or f"{sample} {asked.context_frames}"
+        return Row(key=key, features=log_mel(first_window, self.info.n_mels), prompt=prompt, options=asked)
 
     async def decode(self, *rows: Row) -> list[Decoding]:
         """One batch, through the process and back."""

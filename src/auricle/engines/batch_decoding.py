@@ -24,7 +24,7 @@ from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
 
 _CACHE_BYTES = 192 * 2**20
-_BATCH_BYTES = 512 * 2**20
+BATCH_BYTES = 512 * 2**20
 """Where the windows of a batch take no more, so many are kept: their languages come first, then their texts."""
 _KEPT_ROWS = 4
 """Kept whatever their size: some windows whose language was just detected, and one that is tried again."""
@@ -125,18 +125,24 @@ class BatchEngine(Generic[WindowT]):
         if known is not None:
             self._kept.move_to_end(row.key)
             return known
+        # Few are tried again: those that are done go before those whose text is still to come.
+        if self._kept_bytes > _CACHE_BYTES:
+            # Together: the windows of a batch may share memory, which is free when the last of them is gone.
+            for key in list(self._done):
+                self._forget(key)
         window = self._network.encode(_pad_features(row))
         self._kept[row.key] = window
         size = self._network.size_of(window)
         self._kept_bytes += size
         batch = self.info.max_batch
-        least = max(_KEPT_ROWS, batch if batch * size <= _BATCH_BYTES else 0)
+        least = max(_KEPT_ROWS, batch if batch * size <= BATCH_BYTES else 0)
         while len(self._kept) > 2 * batch or (self._kept_bytes > _CACHE_BYTES and len(self._kept) > least):
-            # Few are tried again: they go before those whose text is still to come.
-            oldest = next((key for key in self._kept if key in self._done), next(iter(self._kept)))
-            self._kept_bytes -= self._network.size_of(self._kept.pop(oldest))
-            self._done.discard(oldest)
+            self._forget(next((key for key in self._kept if key in self._done), next(iter(self._kept))))
         return window
+
+    def _forget(self, key: str) -> None:
+        self._kept_bytes -= self._network.size_of(self._kept.pop(key))
+        self._done.discard(key)
 
     def _detect_languages(self, windows: Sequence[WindowT]) -> list[Decoding]:
         answer = self._network.begin(windows).step([[self._special.sot]] * len(windows), [0])

@@ -80,6 +80,11 @@ class Shape:
     def head_size(self) -> int:
         return self.d_model // self.decoder_heads
 
+    @property
+    def cross_values(self) -> int:
+        """Keys and values of one full window, which every step of the decoder reads."""
+        return 2 * self.decoder_layers * self.audio_positions * self.d_model
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:

@@ -164,9 +164,8 @@ class MlxNetwork:
 
 def rows_that_fit(shape: Shape, memory_bytes: int, itemsize: int) -> int:
     """Windows of a batch that a machine has room for: those of large models take 250 to 500 MB each."""
-    window = 2 * shape.decoder_layers * shape.audio_positions * shape.d_model * itemsize
     # Twice: as they are kept, and joined for the batch.
-    return max(1, min(_MAX_BATCH, memory_bytes // _SHARE_OF_MEMORY // (2 * window)))
+    return max(1, min(_MAX_BATCH, memory_bytes // _SHARE_OF_MEMORY // (2 * shape.cross_values * itemsize)))
 
 
 def _describe(config: EngineConfig, checkpoint: Checkpoint, device: str, compute_type: str) -> ModelInfo:

@@ -49,6 +49,8 @@ class CompiledWhisper:
     checkpoint: Checkpoint
     compute_type: str
     """One of ``COMPUTE_TYPES``, settled."""
+    cross_type: ov.Type
+    """Of the keys and values of the cross-attention."""
     is_optimized: bool
     """Whether the encoders are those that were quantized beforehand."""
     was_cached: bool
@@ -124,6 +126,7 @@ def _load(
         decoder=decoder,
         checkpoint=checkpoint,
         compute_type=compute_type,
+        cross_type=encoder.output(0).element_type,
         is_optimized=optimized is not None,
         was_cached=was_cached,
         mapped=entry,

@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from auricle.engines.openvino_tensors import Cross, join
+from auricle.engines.openvino_tensors import Cross, join, pool
 
 Floats = NDArray[np.float32]
 
@@ -34,13 +34,15 @@ class OpenVinoRun:
         self._request = decoder.create_infer_request()
         self._length = 0
         self._windows = windows
-        self.keep(range(len(windows)))
+        self._give(windows[0] if len(windows) == 1 else pool(windows))
 
     def keep(self, windows: Sequence[int]) -> None:
         self._windows = [self._windows[number] for number in windows]
-        for number, parts in enumerate(zip(*self._windows, strict=True)):
-            name = f"cross_{'kv'[number % 2]}{number // 2}"
-            self._request.set_tensor(name, parts[0] if len(parts) == 1 else join(parts))
+        self._give([join(parts) for parts in zip(*self._windows, strict=True)])
+
+    def _give(self, cross: Cross) -> None:
+        for number, tensor in enumerate(cross):
+            self._request.set_tensor(f"cross_{'kv'[number % 2]}{number // 2}", tensor)
 
     def step(
         self, tokens: Sequence[Sequence[int]], wanted: Sequence[int], came_from: Sequence[int] | None = None

@@ -10,16 +10,18 @@ import numpy as np
 import openvino as ov
 
 from auricle.engines.base import EngineConfig
-from auricle.engines.batch_decoding import BatchEngine, describe_model
-from auricle.engines.checkpoint import Checkpoint
+from auricle.engines.batch_decoding import BATCH_BYTES, BatchEngine, describe_model
+from auricle.engines.checkpoint import Checkpoint, Shape
 from auricle.engines.openvino_compile import CompiledWhisper, compile_whisper
 from auricle.engines.openvino_decoder import OpenVinoRun
-from auricle.engines.openvino_tensors import Cross, copy, size_of, to_float32
+from auricle.engines.openvino_tensors import Cross, size_of, to_float32
 from auricle.engines.rules import Floats
 from auricle.errors import InvalidOption
 from auricle.types import Features
 
-_MAX_BATCH = 8
+_LEAST_BATCH = 2
+_MAX_BATCH = {2: 8, 4: 4}
+"""By bytes of a value: keys in float32 keep the memory busy with four windows as with eight (base, AVX2)."""
 
 
 def load(config: EngineConfig) -> BatchEngine[Cross]:
@@ -35,7 +37,7 @@ def load(config: EngineConfig) -> BatchEngine[Cross]:
         model.checkpoint,
         device="cpu",
         compute_type=model.compute_type,
-        max_batch=_MAX_BATCH,
+        max_batch=rows_within(model.checkpoint.shape, model.cross_type.size),
         details={
             "openvino": ov.__version__,
             "compiled": "earlier" if model.was_cached else "now",
@@ -45,14 +47,19 @@ def load(config: EngineConfig) -> BatchEngine[Cross]:
     return BatchEngine(OpenVinoNetwork(model), info)
 
 
+def rows_within(shape: Shape, itemsize: int) -> int:
+    """Windows of a batch. Those of large models take 250 to 500 MB each, and nearly all of their time is the encoder's,
+    which gains nothing from a batch."""
+    return max(_LEAST_BATCH, min(_MAX_BATCH[itemsize], BATCH_BYTES // (shape.cross_values * itemsize)))
+
+
 class OpenVinoNetwork:
     """See ``engines.batch_decoding.Network``; of a window it keeps the keys and values of the cross-attention."""
 
     def __init__(self, model: CompiledWhisper) -> None:
         self._full_length = 2 * model.checkpoint.shape.audio_positions
         self._mapped = model.mapped
-        self._encoder = model.encoder.create_infer_request()
-        self._short_encoder = model.short_encoder.create_infer_request()
+        self._encoder, self._short_encoder = model.encoder, model.short_encoder
         self._decoder = model.decoder
         layers = range(model.checkpoint.shape.decoder_layers)
         self._names = [name for layer in layers for name in (f"cross_k{layer}", f"cross_v{layer}")]
@@ -60,10 +67,11 @@ class OpenVinoNetwork:
 
     def encode(self, features: Features) -> Cross:
         encoder = self._encoder if features.shape[1] == self._full_length else self._short_encoder
-        encoder.set_tensor("features", ov.Tensor(features[None]))
-        encoder.infer()
-        # Copies: the request's own outputs are overwritten by the next row.
-        return tuple(copy(encoder.get_tensor(name)) for name in self._names)
+        # A request of the window's own, which leaves its outputs to it; another one would overwrite or hold them.
+        request = encoder.create_infer_request()
+        request.set_tensor("features", ov.Tensor(features[None]))
+        request.infer()
+        return [request.get_tensor(name) for name in self._names]
 
     def size_of(self, window: Cross) -> int:
         return size_of(window)

@@ -11,8 +11,8 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-Cross = tuple[ov.Tensor, ...]
-"""Keys and values of each decoder layer for one row, (1, H, S, d)."""
+Cross = list[ov.Tensor]
+"""Keys and values of each decoder layer for one window, (1, H, S, d)."""
 
 
 def bits(tensor: ov.Tensor) -> NDArray[Any]:
@@ -26,13 +26,6 @@ def to_float32(tensor: ov.Tensor) -> NDArray[np.float32]:
     return (held.astype(np.uint32) << 16).view(np.float32) if held.dtype == np.uint16 else held
 
 
-def copy(tensor: ov.Tensor) -> ov.Tensor:
-    """A tensor of its own with the same content."""
-    twin = ov.Tensor(tensor.element_type, tensor.shape)
-    bits(twin)[:] = bits(tensor)
-    return twin
-
-
 def join(tensors: Sequence[ov.Tensor]) -> ov.Tensor:
     """Tensors (1, …) of one shape as one (n, …)."""
     joined = ov.Tensor(tensors[0].element_type, ov.Shape([len(tensors), *list(tensors[0].shape)[1:]]))
@@ -42,6 +35,18 @@ def join(tensors: Sequence[ov.Tensor]) -> ov.Tensor:
     return joined
 
 
+def pool(windows: Sequence[Cross]) -> list[ov.Tensor]:
+    """The tensors of all windows, joined; each window's own become views of them, so that nothing is there twice."""
+    joined: list[ov.Tensor] = []
+    for part in range(len(windows[0])):
+        whole = join([window[part] for window in windows])
+        rest = list(whole.shape)[1:]
+        for row, window in enumerate(windows):
+            window[part] = ov.Tensor(whole, [row, *[0] * len(rest)], [row + 1, *rest])
+        joined.append(whole)
+    return joined
+
+
 def size_of(cross: Cross) -> int:
-    """Bytes of a row's tensors."""
+    """Bytes of a window's tensors."""
     return sum(tensor.byte_size for tensor in cross)

@@ -29,7 +29,7 @@ def test_a_window_of_base_is_87_gflop_of_which_28_are_attention():
 def test_a_step_of_base_reads_49_million_weights_and_9_million_values_a_window():
     costs = ModelCosts(shape=BASE)
     assert costs.decoder_weights / 1e6 == pytest.approx(48.6, abs=0.1)
-    assert costs.cross_values / 1e6 == pytest.approx(9.2, abs=0.1)
+    assert costs.shape.cross_values / 1e6 == pytest.approx(9.2, abs=0.1)
 
 
 def test_a_token_is_told_by_two_lengths_and_the_encoder_by_a_row_that_comes_again():

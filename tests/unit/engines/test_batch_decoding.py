@@ -80,16 +80,24 @@ def test_windows_whose_text_is_still_to_come_stay_before_those_that_are_done():
     assert network.encoded == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("window_bytes", "kept"), [(MB, 8), (100 * MB, 4)])
-def test_large_windows_are_kept_in_smaller_number_but_never_fewer_than_four(window_bytes: int, kept: int):
+@pytest.mark.parametrize(("window_bytes", "kept"), [(MB, 8), (200 * MB, 4)])
+def test_of_large_windows_with_their_text_still_to_come_at_least_four_are_kept(window_bytes: int, kept: int):
     network = ScriptedNetwork([[101]] * 8, window_bytes=window_bytes)
     engine = engine_of(network)
-    for number in range(8):
+    for number in (*range(8), *range(4, 8)):
+        engine.decode([row_of(number, task="detect_language")])
+    assert network.encoded == [*range(8)]
+    engine.decode([row_of(3, task="detect_language")])
+    assert len(network.encoded) == 8 + (kept < 5)
+
+
+def test_large_windows_that_are_done_go_together():
+    network = ScriptedNetwork([[101]] * 8, window_bytes=60 * MB)
+    engine = engine_of(network)
+    for number in (0, 1, 2, 2, 3, 0, 4, 2, 0):
         engine.decode([row_of(number)])
-    network.encoded.clear()
-    for number in reversed(range(8)):
-        engine.decode([row_of(number)])
-    assert len(network.encoded) == 8 - kept
+    # Four are kept; what comes after them takes the place of all of them.
+    assert network.encoded == [0, 1, 2, 3, 4, 2, 0]
 
 
 def test_a_batch_can_pause_before_each_window_and_each_step():
