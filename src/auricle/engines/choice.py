@@ -35,8 +35,8 @@ _OTHER_FORMATS = {
 _EXACTNESS = ("float32", "int16", "float16", "bfloat16")
 """What is not here is less exact, and about equally so: 8-bit weights."""
 _MEASURED = "avx2"
-"""With it OpenVINO was measured to be as fast as CTranslate2 or faster, and with later instructions too; no other kind of
-processor was at hand."""
+"""With it OpenVINO was measured to be as fast as CTranslate2 or faster, and with later instructions too; no other kind
+of processor was at hand."""
 _READERS: dict[FolderFormat | None, tuple[str, ...]] = {
     "ct2": ("ct2", "openvino", "torch", "mlx"),
     "hf": ("openvino", "torch", "mlx"),
