@@ -20,7 +20,7 @@ from benchmarks.figures import Result
 from benchmarks.load import measure_clip_under_load, measure_clips, measure_long_files, measure_shares
 from benchmarks.load_curves import measure_curve, measure_lengths
 from benchmarks.load_limits import measure_cache, measure_flood
-from benchmarks.machine import count_cores, describe_machine
+from benchmarks.machine import count_cores, describe_machine, processor_kind
 from benchmarks.roofline import measure_roofline
 from benchmarks.speed import measure_clip, measure_long_file, measure_words
 from benchmarks.subjects import ONE_LOCK, ONE_LOCK_BATCHED, PEERS_PYTHON, ModelSetup
@@ -68,7 +68,8 @@ def main() -> None:
     )
     started = datetime.now(UTC)
     parts = [*(args.only if len(args.only) < len(MEASURES) else []), *(["peers"] if args.peers else [])]
-    path = args.out / result_name(started, size, args.threads, parts)
+    kind = processor_kind(describe_machine()["cpu"])
+    path = args.out / result_name(started, size, args.threads, kind, parts)
     results: list[Result] = []
     for id_ in args.only:
         found = MEASURES[id_](bench)
@@ -105,9 +106,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def result_name(started: datetime, size: str, threads: int, parts: list[str]) -> str:
-    """File name of a run, such as ``2026-11-20-base-int8-2core.json``; one of some measures or more peers says so."""
-    return "-".join([f"{started:%Y-%m-%d}", size, QUANTIZATION, f"{threads}core", *parts]) + ".json"
+def result_name(started: datetime, size: str, threads: int, processor: str, parts: list[str]) -> str:
+    """File name of a run, such as ``2026-11-20-base-int8-2core-avx2.json``; of some measures or more peers it says so."""
+    return "-".join([f"{started:%Y-%m-%d}", size, QUANTIZATION, f"{threads}core", processor, *parts]) + ".json"
 
 
 def describe_result(result: Result) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import RESULTS, SCHEMA
+from benchmarks.machine import processor_kind
 from benchmarks.plots import draw_run
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -60,7 +61,7 @@ def _render_run(document: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     lines = [
         f"### {', '.join(ids)}: {model['shape']} {model['quantization']}, {settings['threads']} threads, "
-        f"{document['started'][:10]}",
+        f"{processor_kind(machine['cpu'])}, {document['started'][:10]}",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']:g} GiB; {machine['os']}, "
         f"Python {machine['python']}; {libraries}. Model: {model['made']} ({model['mib']:g} MiB). "

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.__main__ import MEASURES, parse_arguments, result_name
 from benchmarks.bench import length_name
 from benchmarks.figures import Goal, Result, count_words, ratios, spread, word_error_rate
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, processor_kind
 from benchmarks.processes import cpu_seconds, tree_of, watch_memory
 from benchmarks.recordings import Utterance, build_recording, load_utterances, string_utterances
 from benchmarks.table import BEGIN, END, load, newest, number, render, replace_between
@@ -42,7 +42,7 @@ def _document(*results: Result, foreign: list[float]) -> dict:
         "schema": 1,
         "started": "2026-11-20T10:00:00+00:00",
         "machine": {
-            "cpu": "Some CPU",
+            "cpu": "Some CPU (family 25, avx2 avx512f)",
             "cores": 2,
             "ram_gib": 16.0,
             "os": "Linux",
@@ -230,8 +230,13 @@ def test_arguments_that_make_no_sense_are_refused(wrong: list[str], capsys: pyte
 def test_the_name_of_a_run_tells_its_date_and_setup():
     started = datetime(2026, 11, 20, 23, 5, tzinfo=UTC)
 
-    assert result_name(started, "base", 2, []) == "2026-11-20-base-int8-2core.json"
-    assert result_name(started, "base", 2, ["C2", "C3"]) == "2026-11-20-base-int8-2core-C2-C3.json"
+    assert result_name(started, "base", 2, "avx2", []) == "2026-11-20-base-int8-2core-avx2.json"
+    assert result_name(started, "base", 2, "avx2", ["C2", "C3"]) == "2026-11-20-base-int8-2core-avx2-C2-C3.json"
+
+
+def test_a_processor_is_known_by_the_last_of_its_vector_instructions():
+    assert processor_kind("AMD EPYC (family 25, avx2 avx512f avx512_vnni avx512_bf16)") == "avx512_bf16"
+    assert processor_kind("Neoverse-N1 (family None, )") == "other"
 
 
 def test_the_newest_run_of_each_setup_is_shown():
@@ -252,7 +257,7 @@ def test_the_table_shows_median_spread_goal_and_verdict():
 
     table = render([document])
 
-    assert "### C2: base int8, 2 threads, 2026-11-20" in table
+    assert "### C2: base int8, 2 threads, avx512f, 2026-11-20" in table
     assert "| C2 | latency | auricle | other | 3.00 s | 4.00 s | **0.75 (0.50–1.00)** | ≤ 0.45 | no |" in table
     assert "| **3.00** | ≥ 2 | yes |" in table
     assert "| **3.00** |  |  |" in table
