@@ -107,7 +107,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def result_name(started: datetime, size: str, threads: int, processor: str, parts: list[str]) -> str:
-    """File name of a run, such as ``2026-11-20-base-int8-2core-avx2.json``; of some measures or more peers it says so."""
+    """File name of a run, such as ``2026-11-20-base-int8-2core-avx2.json``; some measures or more peers are named."""
     return "-".join([f"{started:%Y-%m-%d}", size, QUANTIZATION, f"{threads}core", processor, *parts]) + ".json"
 
 
