@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         default="auto",
         description="Engine that runs the network: `ct2`, `openvino`, `torch`, `mlx`, or `fake` for tests. `auto` is "
         "the fastest for the device, as it was measured (`calibrate`), else as expected: torch on CUDA, or ct2 without "
-        "it; mlx on an Apple chip, or torch; on a CPU openvino where the processor has AVX2, else ct2.",
+        "it; mlx on an Apple chip, or torch; on a CPU openvino where the processor has bfloat16, else ct2.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="Where the engine runs; `mps` is the GPU of an Apple chip. `auto` takes a GPU."

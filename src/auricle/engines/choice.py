@@ -34,9 +34,8 @@ _OTHER_FORMATS = {
 """What an engine also takes where it is set; CTranslate2 knows all names and says itself what the device lacks."""
 _EXACTNESS = ("float32", "int16", "float16", "bfloat16")
 """What is not here is less exact, and about equally so: 8-bit weights."""
-_MEASURED = "avx2"
-"""With it OpenVINO was measured to be as fast as CTranslate2 or faster, and with later instructions too; no other kind
-of processor was at hand."""
+_BFLOAT16 = frozenset(("avx512_bf16", "amx_bf16"))
+"""Instructions that OpenVINO was measured to be faster with; without, CTranslate2 was as fast or faster."""
 _READERS: dict[FolderFormat | None, tuple[str, ...]] = {
     "ct2": ("ct2", "openvino", "torch", "mlx"),
     "hf": ("openvino", "torch", "mlx"),
@@ -188,17 +187,17 @@ def _possible(config: EngineConfig, here: Surroundings) -> _Possible:
 
 
 def _on_cpu(config: EngineConfig, here: Surroundings) -> _Possible:
-    has_avx2 = _MEASURED in here.features
-    order = ("openvino", "ct2") if has_avx2 else ("ct2", "openvino")
+    has_bfloat16 = bool(_BFLOAT16 & set(here.features))
+    order = ("openvino", "ct2") if has_bfloat16 else ("ct2", "openvino")
     readers = tuple(engine for engine in order if engine in here.readers)
     able = _able(readers, config, "cpu")
     present = tuple(engine for engine in able if engine in here.installed)
     if not present:
         return _in_reserve(able, config, here)
     if len(present) > 1:
-        has = "has" if has_avx2 else "is not known to have"
+        has = "has" if has_bfloat16 else "is not known to have"
         first, second = present
-        reason = f"not measured; {first!r} is taken to be faster than {second!r}: the processor {has} AVX2"
+        reason = f"not measured; {first!r} is taken to be faster than {second!r}: the processor {has} bfloat16 products"
     elif len(readers) == 1:
         reason = "no faster engine can read the model's files"
     elif len(able) == 1:

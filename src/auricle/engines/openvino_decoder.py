@@ -37,10 +37,11 @@ class OpenVinoRun:
         self._give(windows[0] if len(windows) == 1 else pool(windows))
 
     def keep(self, windows: Sequence[int]) -> None:
-        self._windows = [self._windows[number] for number in windows]
-        self._give([join(parts) for parts in zip(*self._windows, strict=True)])
+        left = self._windows = [self._windows[number] for number in windows]
+        self._give(left[0] if len(left) == 1 else [join(parts) for parts in zip(*left, strict=True)])
 
     def _give(self, cross: Cross) -> None:
+        """All windows, or those that are left, one behind the other."""
         for number, tensor in enumerate(cross):
             self._request.set_tensor(f"cross_{'kv'[number % 2]}{number // 2}", tensor)
 
