@@ -22,6 +22,7 @@ import openvino as ov
 from openvino import opset15 as ops
 
 from auricle.engines.ct2_format import read_ct2
+from auricle.engines.openvino_compile import capabilities_of
 from benchmarks.bench import Bench
 from benchmarks.engines import BATCHES, OURS, THEIRS, Costs, measure_costs, open_engines
 from benchmarks.figures import Result, Spread, ratios, spread
@@ -33,7 +34,6 @@ _PRODUCTS = 20
 _REPEATS = 7
 _BUFFER_BYTES = 256 * 2**20
 """Of the memory that is read, far more than any cache holds."""
-_CROSS_BYTES = {OURS: 2, THEIRS: 4}
 _FORMATS: Mapping[str, tuple[bool, dict[str, str]]] = {
     "float32": (False, {"INFERENCE_PRECISION_HINT": "f32"}),
     "bfloat16": (False, {"INFERENCE_PRECISION_HINT": "bf16"}),
@@ -53,8 +53,10 @@ def measure_roofline(bench: Bench) -> list[Result]:
     costs = ModelCosts(shape=read_ct2(bench.setup.path).shape)
     with open_engines(bench.setup) as engines:
         measured = measure_costs(engines, bench)["processor"]
-    for name, engine_costs in measured.items():
-        results += _shares(name, costs, engine_costs, rates, bandwidth=max(read), threads=threads)
+    # What a key or a value takes.
+    itemsizes = {OURS: 2 if "BF16" in capabilities_of(ov.Core()) else 4, THEIRS: 4}
+    for name, itemsize in itemsizes.items():
+        results += shares(name, itemsize, costs, measured[name], rates, bandwidth=max(read), threads=threads)
     return results
 
 
@@ -109,8 +111,9 @@ def _repeat(work: Callable[[], object], threads: int, count: int = _PRODUCTS) ->
     return seconds[1:]
 
 
-def _shares(
+def shares(
     name: str,
+    itemsize: int,
     costs: ModelCosts,
     measured: Costs,
     rates: Mapping[str, Sequence[float]],
@@ -118,14 +121,13 @@ def _shares(
     bandwidth: float,
     threads: int,
 ) -> list[Result]:
-    """The least time over the measured one; peaks are the best of the repeats."""
+    """The least time over the measured one, which is processor time by threads; peaks are the best of the repeats."""
     fast, half = max(rates["8 bits"]), max(*rates["bfloat16"], *rates["float32"])
     least = costs.encoder_products / fast + (costs.encoder_convolutions + costs.encoder_attention) / half
-    results = [
-        _share(name, "encoder, a window", least / 1e9, measured.encode, {"gflop": round(costs.encoder / 1e9, 1)})
-    ]
+    encode = [seconds / threads for seconds in measured.encode]
+    results = [_share(name, "encoder, a window", least / 1e9, encode, {"gflop": round(costs.encoder / 1e9, 1)})]
     for rows in BATCHES:
-        size = costs.decoder_weights + rows * costs.shape.cross_values * _CROSS_BYTES[name]
+        size = costs.decoder_weights + rows * costs.shape.cross_values * itemsize
         steps = [rows * seconds / threads for seconds in measured.token[rows, 1]]
         details = {"megabytes": round(size / 1e6, 1)}
         results.append(_share(name, f"decoder, a step of {rows} rows, greedy", size / bandwidth / 1e9, steps, details))

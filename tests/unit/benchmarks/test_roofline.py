@@ -2,7 +2,7 @@
 
 import pytest
 from benchmarks.engine_worker import Cost
-from benchmarks.engines import BATCHES, BEAMS, _collect
+from benchmarks.engines import BATCHES, BEAMS, Costs, _collect
 from benchmarks.model_costs import ModelCosts
 
 from auricle.engines.checkpoint import Shape
@@ -30,6 +30,20 @@ def test_a_step_of_base_reads_49_million_weights_and_9_million_values_a_window()
     costs = ModelCosts(shape=BASE)
     assert costs.decoder_weights / 1e6 == pytest.approx(48.6, abs=0.1)
     assert costs.shape.cross_values / 1e6 == pytest.approx(9.2, abs=0.1)
+
+
+def test_what_takes_as_long_as_the_machine_must_take_has_a_share_of_one():
+    pytest.importorskip("openvino")
+    from benchmarks.roofline import shares
+
+    costs, rates = ModelCosts(shape=BASE), {"float32": [100.0, 200.0], "bfloat16": [200.0], "8 bits": [400.0]}
+    least_s = costs.encoder_products / 400e9 + (costs.encoder - costs.encoder_products) / 200e9
+    token_s = (costs.decoder_weights + 8 * 2 * BASE.cross_values) / 30e9 / 8
+    # Processor time of two threads that work all the time.
+    measured = Costs(encode=[2 * least_s], token={(rows, 1): [2 * token_s] for rows in BATCHES}, words=[])
+    found = {result.measure: result for result in shares("a", 2, costs, measured, rates, bandwidth=30, threads=2)}
+    assert found["encoder, a window: least time / time"].figure.median == pytest.approx(1)
+    assert found["decoder, a step of 8 rows, greedy: least time / time"].figure.median == pytest.approx(1)
 
 
 def test_a_token_is_told_by_two_lengths_and_the_encoder_by_a_row_that_comes_again():
