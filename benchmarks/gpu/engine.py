@@ -84,7 +84,7 @@ def measure_step(
     step_s = (time.perf_counter() - began) / _STEPS
     engine.clear()
     costs = ModelCosts(shape=shape)
-    size = value_bytes * (costs.decoder_weights + len(rows) * costs.cross_values)
+    size = value_bytes * (costs.decoder_weights + len(rows) * costs.shape.cross_values)
     return {
         "slots": len(rows),
         "ms": round(1e3 * step_s, 3),
