@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNTIME := $(VENV)/.runtime
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 0
 
 .PHONY: help demo serve test check bench soak docs clean
 
@@ -34,7 +34,7 @@ demo: $(RUNTIME)  ## Start the server with the embedded model and transcribe the
 serve: $(RUNTIME)  ## Start the server (ARGS="--model small --port 9000")
 	$(BIN)/auricle serve $(ARGS)
 
-test: $(STAMP)  ## Run all tests, two files at a time (ARGS="-k name" for some, JOBS=4 for more at a time)
+test: $(STAMP)  ## Run all tests (ARGS="-k name" for some, JOBS=4 for four files at a time)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP)  ## Lint, types, import rules

@@ -29,7 +29,7 @@ def minutes(count: int) -> bytes:
 async def test_a_clip_overtakes_four_long_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, five_minutes: bytes
 ) -> None:
-    async with slow_server(tmp_path, monkeypatch, row_s=0.05) as server:
+    async with slow_server(tmp_path, monkeypatch, row_s=0.2) as server:
         files = [asyncio.create_task(server.ask(five_minutes)) for _ in range(4)]
         await server.wait_for_windows(16)
         before = server.windows

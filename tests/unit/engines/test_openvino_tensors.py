@@ -1,17 +1,17 @@
 """Windows on the host, and how many of them a batch has."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("openvino")
-
-import openvino as ov
-
 from auricle.engines.checkpoint import Shape
-from auricle.engines.openvino_engine import rows_within
-from auricle.engines.openvino_tensors import Cross, bits, pool, size_of
+
+ov = pytest.importorskip("openvino")
+
+from auricle.engines.openvino_engine import rows_within  # noqa: E402
+from auricle.engines.openvino_tensors import Cross, bits, pool, size_of  # noqa: E402
 
 BASE = Shape(
     n_mels=80,
@@ -28,7 +28,7 @@ SMALL = replace(BASE, d_model=768, decoder_layers=12, decoder_heads=12)
 LARGE = replace(BASE, d_model=1280, decoder_layers=32, decoder_heads=20)
 
 
-def window(seed: int, kind: ov.Type) -> Cross:
+def window(seed: int, kind: Any) -> Cross:
     made = [ov.Tensor(kind, ov.Shape([1, 2, 5, 4])) for _ in range(4)]
     for number, tensor in enumerate(made):
         bits(tensor)[:] = np.random.default_rng([seed, number]).integers(0, 1000, (1, 2, 5, 4))
@@ -36,7 +36,7 @@ def window(seed: int, kind: ov.Type) -> Cross:
 
 
 @pytest.mark.parametrize("kind", [ov.Type.f32, ov.Type.bf16])
-def test_a_pool_has_all_windows_which_become_views_of_it(kind: ov.Type):
+def test_a_pool_has_all_windows_which_become_views_of_it(kind: Any):
     windows = [window(seed, kind) for seed in range(3)]
     before = [[bits(tensor).copy() for tensor in one] for one in windows]
     size = size_of(windows[0])
