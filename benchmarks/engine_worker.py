@@ -20,6 +20,8 @@ from auricle.engines.registry import load_engine
 from auricle.tokenizer import Tokenizer
 from auricle.types import DecodingOptions, Row
 
+MOST_ROWS = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -60,6 +62,8 @@ def main() -> None:
                 device="cpu",
                 compute_type=compute_type,
                 threads=int(threads),
+                # Else it would not keep the windows of larger batches than its own.
+                max_batch=MOST_ROWS,
             )
         ),
     )

@@ -18,13 +18,13 @@ from auricle.audio.mel import log_mel
 from auricle.units import N_FRAMES
 from benchmarks.bench import Bench
 from benchmarks.engine_errors import encoder_errors
-from benchmarks.engine_worker import Cost, Work
+from benchmarks.engine_worker import MOST_ROWS, Cost, Work
 from benchmarks.figures import Goal, Result, ratios, spread
 from benchmarks.recordings import Recording
 from benchmarks.subjects import ModelSetup
 
 OURS, THEIRS = "openvino", "ct2"
-BATCHES = (1, 4, 8)
+BATCHES = (1, 4, MOST_ROWS)
 BEAMS = (1, 5)
 _FEW, _MANY = 4, 28
 _SPEECH_S = 28

@@ -5,19 +5,7 @@ from benchmarks.engine_worker import Cost
 from benchmarks.engines import BATCHES, BEAMS, Costs, _collect
 from benchmarks.model_costs import ModelCosts
 
-from auricle.engines.checkpoint import Shape
-
-BASE = Shape(
-    n_mels=80,
-    d_model=512,
-    encoder_layers=6,
-    encoder_heads=8,
-    decoder_layers=6,
-    decoder_heads=8,
-    vocabulary=51_865,
-    text_positions=448,
-    audio_positions=1500,
-)
+from model_shapes import BASE
 
 
 def test_a_window_of_base_is_87_gflop_of_which_28_are_attention():

@@ -1,31 +1,17 @@
 """Windows on the host, and how many of them a batch has."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from auricle.engines.checkpoint import Shape
+from model_shapes import BASE, LARGE, SMALL
 
 ov = pytest.importorskip("openvino")
 
 from auricle.engines.openvino_engine import rows_within  # noqa: E402
 from auricle.engines.openvino_tensors import Cross, bits, pool, size_of  # noqa: E402
-
-BASE = Shape(
-    n_mels=80,
-    d_model=512,
-    encoder_layers=6,
-    encoder_heads=8,
-    decoder_layers=6,
-    decoder_heads=8,
-    vocabulary=51_865,
-    text_positions=448,
-    audio_positions=1500,
-)
-SMALL = replace(BASE, d_model=768, decoder_layers=12, decoder_heads=12)
-LARGE = replace(BASE, d_model=1280, decoder_layers=32, decoder_heads=20)
 
 
 def window(seed: int, kind: Any) -> Cross:
