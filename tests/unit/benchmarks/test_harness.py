@@ -193,7 +193,8 @@ def test_the_time_of_this_process_is_part_of_the_machines():
     while (used := cpu_seconds(os.getpid()).since(before)).parent < 0.05:
         pass
 
-    assert used.tree >= used.parent > 0
+    # They are differences of large numbers: equal ones may differ in the last digits.
+    assert used.tree >= used.parent - 1e-6
     assert cpu_seconds(os.getpid()).machine > used.tree
 
 
