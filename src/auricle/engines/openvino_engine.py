@@ -21,7 +21,7 @@ from auricle.types import Features
 
 _LEAST_BATCH = 2
 _MAX_BATCH = {2: 8, 4: 4}
-"""By bytes of a value: keys in float32 keep the memory busy with four windows as with eight (base, AVX2)."""
+"""By bytes of a value: in float32 four windows take as long each as eight (base, 8-bit weights, AVX2)."""
 
 
 def load(config: EngineConfig) -> BatchEngine[Cross]:
