@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_under_test import CLIPS, SAMPLES, EngineUnderTest, config_of
@@ -50,6 +51,18 @@ async def test_a_batch_of_n_equals_n_batches_of_one_with_beams_too(engine: Engin
     together = await engine.decode(*(engine.row(sample, beam_size=5) for sample in CLIPS))
     alone = [(await engine.decode(engine.row(sample, beam_size=5)))[0] for sample in CLIPS]
     assert [decoding.tokens for decoding in together] == [decoding.tokens for decoding in alone]
+
+
+async def test_samples_depend_on_the_audio_alone(engine: EngineUnderTest, engine_name: str):
+    if engine_name == "ct2":
+        pytest.skip("it draws with numbers of its own")
+    hot: dict[str, Any] = {"temperature": 1.0, "best_of": 2}
+    together = await engine.decode(*(engine.row(clip, key=f"samples {clip}", **hot) for clip in CLIPS))
+    alone = [(await engine.decode(engine.row(clip, key=f"again {clip}", **hot)))[0] for clip in reversed(CLIPS)][::-1]
+    assert [decoding.tokens for decoding in together] == [decoding.tokens for decoding in alone]
+    if not engine_name.startswith("fake"):
+        greedy = await engine.decode(*(engine.row(clip) for clip in CLIPS))
+        assert [decoding.tokens for decoding in greedy] != [decoding.tokens for decoding in alone]
 
 
 async def test_the_same_row_again_gives_the_same_answer(engine: EngineUnderTest):

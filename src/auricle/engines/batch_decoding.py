@@ -18,6 +18,7 @@ from auricle.engines.base import EngineConfig, Pause, go_on
 from auricle.engines.batch_search import DecoderRun, Found, Prompt, SearchPlan, search_windows
 from auricle.engines.batch_words import time_tokens
 from auricle.engines.checkpoint import Checkpoint
+from auricle.engines.draws import draw_numbers
 from auricle.engines.rules import Floats
 from auricle.engines.special_tokens import SpecialTokens
 from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
@@ -102,7 +103,6 @@ class BatchEngine(Generic[WindowT]):
         self._done: set[str] = set()
         """Those that are kept and have a text."""
         self._kept_bytes = 0
-        self._random = np.random.default_rng(0)
 
     def decode(self, rows: Sequence[Row], pause: Pause = go_on) -> list[Decoding]:
         options = rows[0].options
@@ -150,11 +150,12 @@ class BatchEngine(Generic[WindowT]):
 
     def _search(self, rows: Sequence[Row], windows: Sequence[WindowT], pause: Pause) -> list[Decoding]:
         options, length = rows[0].options, len(rows[0].prompt)
+        limit = min(self._shape.text_positions - length, options.max_new_tokens or self._shape.text_positions)
         plan = SearchPlan(
             options=options,
             rules=self._special.rules(options),
-            limit=min(self._shape.text_positions - length, options.max_new_tokens or self._shape.text_positions),
-            random=self._random,
+            limit=limit,
+            numbers=[draw_numbers(row, options.best_of, limit) if options.temperature > 0 else None for row in rows],
         )
         prompt = Prompt(tokens=[row.prompt for row in rows], start=rows[0].prompt.index(self._special.sot))
         found = search_windows(self._network.begin(windows), prompt, plan, pause)

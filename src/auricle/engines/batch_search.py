@@ -72,7 +72,8 @@ class SearchPlan:
     rules: Rules
     limit: int
     """Most tokens of a window."""
-    random: np.random.Generator
+    numbers: Sequence[Floats | None]
+    """(samples, limit) of each window: what its samples are drawn with; None where nothing is drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +91,7 @@ def search_windows(run: DecoderRun, prompt: Prompt, plan: SearchPlan, pause: Pau
     Each window has as many rows as any: its hypotheses side by side, the last one again where they are fewer.
     Windows that are done leave when they are half of those that are left, and so do samples.
     """
-    searches = [make_search(plan.options) for _ in prompt.tokens]
+    searches = [make_search(plan.options, numbers) for numbers in plan.numbers]
     answer = run.step(prompt.tokens, [prompt.start, len(prompt.tokens[0]) - 1])
     both = answer.logits
     start_logprobs = both[:, 0] - log_sum(both[:, 0])[:, None]
@@ -130,16 +131,18 @@ def _advance(
 ) -> list[list[int]]:
     """Give each search its next tokens; for each the parents of its live hypotheses, none where it is done."""
     rules = plan.rules
-    texts = [
-        search.live[min(number, len(search.live) - 1)].tokens if search.live else []
+    live = [
+        search.live[min(number, len(search.live) - 1)] if search.live else None
         for search in searches
         for number in range(width)
     ]
+    texts = [hypothesis.tokens if hypothesis else [] for hypothesis in live]
     suppress(logits, texts, rules)
     top = top_tokens(logits[:, : rules.vocabulary.first_timestamp], count_choices(plan.options))
     allowed = allowed_next(logits, top.values[:, 0], texts, rules)
     if plan.options.temperature > 0:
-        best = sample_tokens(logits, top, allowed, rules, temperature=plan.options.temperature, random=plan.random)
+        numbers = np.array([hypothesis.numbers[len(hypothesis.tokens)] if hypothesis else 0.0 for hypothesis in live])
+        best = sample_tokens(logits, top, allowed, rules, temperature=plan.options.temperature, numbers=numbers)
     else:
         best = best_tokens(top, allowed, rules)
     parents: list[list[int]] = []

@@ -146,9 +146,12 @@ def best_tokens(top: Top, allowed: Allowed, rules: Rules) -> Top:
 
 
 def sample_tokens(
-    logits: Floats, top: Top, allowed: Allowed, rules: Rules, *, temperature: float, random: np.random.Generator
+    logits: Floats, top: Top, allowed: Allowed, rules: Rules, *, temperature: float, numbers: Floats
 ) -> Top:
-    """A token a row, drawn at ``temperature`` from those allowed, with its log-probability at temperature 1."""
+    """A token a row, drawn at ``temperature`` from those allowed, with its log-probability at temperature 1.
+
+    ``numbers`` (rows,) in [0, 1) choose.
+    """
     words = rules.vocabulary
     tokens = np.empty((len(logits), 1), np.int64)
     values = np.empty((len(logits), 1), np.float32)
@@ -163,7 +166,7 @@ def sample_tokens(
             before = np.flatnonzero(logits[row, : words.first_timestamp] > least)
             places, found = np.concatenate([before, places]), np.concatenate([logits[row, before], found])
         odds = np.exp((found - best) / temperature).cumsum(dtype=np.float64)
-        drawn = min(odds.searchsorted(random.random() * odds[-1], side="right"), len(places) - 1)
+        drawn = min(odds.searchsorted(numbers[row] * odds[-1], side="right"), len(places) - 1)
         tokens[row], values[row] = places[drawn], found[drawn]
     return Top(tokens=tokens, values=values - allowed.log_mass[:, None])
 

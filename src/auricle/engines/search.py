@@ -5,7 +5,8 @@ among the first beams, patience.
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ class Hypothesis:
 
     tokens: list[int] = field(default_factory=list[int])
     score: float = 0.0
+    numbers: Sequence[float] = ()
+    """Of a sample: what each of its tokens is drawn with."""
 
 
 class Search(Protocol):
@@ -45,10 +48,10 @@ class Search(Protocol):
         ...
 
 
-def make_search(options: DecodingOptions) -> Search:
-    """Beam search, or independent samples at a temperature."""
-    if options.temperature > 0:
-        return Samples(width=options.best_of, length_penalty=options.length_penalty)
+def make_search(options: DecodingOptions, numbers: Floats | None) -> Search:
+    """Beam search, or independent samples that are drawn with ``numbers`` (samples, limit)."""
+    if numbers is not None:
+        return Samples(numbers=numbers, length_penalty=options.length_penalty)
     return Beams(width=options.beam_size, patience=options.patience, length_penalty=options.length_penalty)
 
 
@@ -62,13 +65,13 @@ def count_choices(options: DecodingOptions) -> int:
 class Samples:
     """Hypotheses that do not compete until all are finished."""
 
-    width: int
+    numbers: InitVar[Floats]
     length_penalty: float
     live: list[Hypothesis] = field(default_factory=list[Hypothesis])
     finished: list[Hypothesis] = field(default_factory=list[Hypothesis])
 
-    def __post_init__(self) -> None:
-        self.live = [Hypothesis() for _ in range(self.width)]
+    def __post_init__(self, numbers: Floats) -> None:
+        self.live = [Hypothesis(numbers=each) for each in numbers.tolist()]
 
     @property
     def is_done(self) -> bool:
@@ -80,9 +83,9 @@ class Samples:
         for parent, hypothesis in enumerate(self.live):
             token, score = int(tokens[parent, 0]), hypothesis.score + float(values[parent, 0])
             if token == eot:
-                self.finished.append(Hypothesis(tokens=hypothesis.tokens, score=score))
+                self.finished.append(replace(hypothesis, score=score))
                 continue
-            longer = Hypothesis(tokens=[*hypothesis.tokens, token], score=score)
+            longer = replace(hypothesis, tokens=[*hypothesis.tokens, token], score=score)
             if is_last:
                 self.finished.append(longer)
             else:

@@ -1,6 +1,5 @@
 """Rows inside the slot pool, as the host sees them: which slots are theirs, and what has come of them so far."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.engines.base import Ticket
+from auricle.engines.draws import draw_numbers
 from auricle.engines.rules import Rules
 from auricle.engines.search import Beams
 from auricle.engines.special_tokens import SpecialTokens
@@ -17,9 +17,6 @@ from auricle.engines.torch_slots import GOES_ON, TEXT_VALUE, TOKEN, VALUE, Late
 from auricle.types import DecodingOptions, Row
 
 Floats = NDArray[np.float32]
-
-_BELOW_ONE = np.float32(1 - 2**-20)
-"""No number drawn is larger, so that its share of a sum is less than the sum, rounded or not."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -127,7 +124,8 @@ class RowInside:
             )
             return self.beam_stands(self.beams)
         self.tracks = [Track(slot=slot) for slot in self.slots]
-        drawn = self._draw() if options.temperature > 0 else [None] * len(self.slots)
+        count = len(self.slots)
+        drawn = draw_numbers(self.row, count, self.limit) if options.temperature > 0 else [None] * count
         return {
             slot: Stand(
                 prompt=self.prompt,
@@ -180,13 +178,6 @@ class RowInside:
             return Text(tokens=tuple(found.tokens), score=found.score)
         texts = [_read(track, eot) for track in self.tracks]
         return max(texts, key=lambda text: text.score / max(1, len(text.tokens)) ** self.options.length_penalty)
-
-    def _draw(self) -> list[Floats]:
-        """Numbers for each slot that depend on the row alone: its samples are the same in any company."""
-        name = f"{self.key}\n{self.options.temperature}".encode()
-        random = np.random.default_rng(int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little"))
-        drawn = random.random((len(self.slots), self.limit), np.float32)
-        return list(np.minimum(drawn, _BELOW_ONE))
 
 
 def seat_row(ticket: Ticket, row: Row, slots: list[int], special: SpecialTokens, text_positions: int) -> RowInside:

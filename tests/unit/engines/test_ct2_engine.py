@@ -75,6 +75,13 @@ def test_detection_hotter_tries_and_words_cost_one_encode(engine: CT2Engine, cou
     assert len(counting.encoded) == 1
 
 
+def test_samples_are_the_same_after_every_start(prompt):
+    hot = [row(sample, prompt, temperature=1.0, best_of=2) for sample in CLIPS]
+    first, second = [load(CONFIG).decode(hot) for _ in range(2)]
+    assert first == second
+    assert first != load(CONFIG).decode([replace(one, options=replace(one.options, temperature=0.0)) for one in hot])
+
+
 def test_a_row_that_comes_twice_in_a_batch_is_encoded_once(engine: CT2Engine, counting: CountingModel, prompt):
     same = row(CLIPS[0], prompt)
     first, second = engine.decode([same, same])

@@ -150,7 +150,9 @@ def test_a_sample_is_allowed_and_follows_the_probabilities():
     texts = [[stamp(0)]] * 2000
     top = top_tokens(logits[:, : VOCABULARY.first_timestamp], 1)
     allowed = allowed_next(logits, top.values[:, 0], texts, rules_of())
-    drawn = sample_tokens(logits, top, allowed, rules_of(), temperature=1.0, random=np.random.default_rng(1))
+    drawn = sample_tokens(
+        logits, top, allowed, rules_of(), temperature=1.0, numbers=np.random.default_rng(1).random(2000)
+    )
     assert set(drawn.tokens[:, 0].tolist()) == {1, 2}
     assert np.mean(drawn.tokens == 1) == pytest.approx(0.75, abs=0.04)
     assert np.exp(drawn.values[drawn.tokens == 2]) == pytest.approx(0.25, rel=1e-4)
@@ -160,7 +162,9 @@ def test_a_low_temperature_makes_the_likelier_token_likelier():
     logits = np.repeat(logits_of(s1=0.6, s2=0.4), 2000, axis=0)
     top = top_tokens(logits[:, : VOCABULARY.first_timestamp], 1)
     allowed = allowed_next(logits, top.values[:, 0], [[]] * 2000, rules_of())
-    drawn = sample_tokens(logits, top, allowed, rules_of(), temperature=0.2, random=np.random.default_rng(1))
+    drawn = sample_tokens(
+        logits, top, allowed, rules_of(), temperature=0.2, numbers=np.random.default_rng(1).random(2000)
+    )
     # 0.6 ** 5 against 0.4 ** 5
     assert np.mean(drawn.tokens == stamp(1)) == pytest.approx(0.884, abs=0.03)
 
