@@ -6,11 +6,10 @@ decodes with a run of its own.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 import numpy as np
 
@@ -21,33 +20,17 @@ from auricle.engines.checkpoint import Checkpoint
 from auricle.engines.draws import draw_numbers
 from auricle.engines.rules import Floats
 from auricle.engines.special_tokens import SpecialTokens
-from auricle.types import Decoding, DecodingOptions, Features, ModelInfo, Row
+from auricle.engines.window_cache import EncodedT, Encoder, WindowCache, WindowT
+from auricle.types import Decoding, DecodingOptions, ModelInfo, Row
 from auricle.units import TIMESTAMP_S
 
-_CACHE_BYTES = 192 * 2**20
-BATCH_BYTES = 512 * 2**20
-"""Where the windows of a batch take no more, so many are kept: their languages come first, then their texts."""
-_KEPT_ROWS = 4
-"""Kept whatever their size: some windows whose language was just detected, and one that is tried again."""
 
-WindowT = TypeVar("WindowT")
-"""What a network's decoder needs of one window."""
-
-
-class Network(Protocol[WindowT]):
+class Network(Encoder[EncodedT, WindowT], Protocol[EncodedT, WindowT]):
     """Whisper on some library."""
 
     @property
     def checkpoint(self) -> Checkpoint:
         """What it was made from."""
-        ...
-
-    def encode(self, features: Features) -> WindowT:
-        """One window, from its features (n_mels, frames), frames even."""
-        ...
-
-    def size_of(self, window: WindowT) -> int:
-        """Bytes that a window holds."""
         ...
 
     def begin(self, windows: Sequence[WindowT]) -> DecoderRun:
@@ -91,18 +74,15 @@ def describe_model(
     )
 
 
-class BatchEngine(Generic[WindowT]):
+class BatchEngine(Generic[EncodedT, WindowT]):
     """See ``engines.base.Engine``."""
 
-    def __init__(self, network: Network[WindowT], info: ModelInfo) -> None:
+    def __init__(self, network: Network[EncodedT, WindowT], info: ModelInfo) -> None:
         self.info = info
         self._network = network
         self._shape = network.checkpoint.shape
         self._special = SpecialTokens.of(network.checkpoint)
-        self._kept: OrderedDict[str, WindowT] = OrderedDict()
-        self._done: set[str] = set()
-        """Those that are kept and have a text."""
-        self._kept_bytes = 0
+        self._windows = WindowCache(network, max_batch=info.max_batch)
 
     def decode(self, rows: Sequence[Row], pause: Pause = go_on) -> list[Decoding]:
         options = rows[0].options
@@ -110,39 +90,18 @@ class BatchEngine(Generic[WindowT]):
         if options.task == "detect_language":
             return self._detect_languages(windows)
         decodings = self._search(rows, windows, pause)
-        self._done.update(row.key for row in rows if row.key in self._kept)
+        self._windows.note_texts(rows)
         if options.word_timestamps or options.logprobs:
             decodings = [self._align(*each) for each in zip(rows, windows, decodings, strict=True)]
         self._network.end_batch()
         return decodings
 
     def close(self) -> None:
-        self._kept.clear()
+        self._windows.clear()
 
     def _encode(self, row: Row, pause: Pause) -> WindowT:
         pause()
-        known = self._kept.get(row.key)
-        if known is not None:
-            self._kept.move_to_end(row.key)
-            return known
-        # Few are tried again: those that are done go before those whose text is still to come.
-        if self._kept_bytes > _CACHE_BYTES:
-            # Together: the windows of a batch may share memory, which is free when the last of them is gone.
-            for key in list(self._done):
-                self._forget(key)
-        window = self._network.encode(_pad_features(row))
-        self._kept[row.key] = window
-        size = self._network.size_of(window)
-        self._kept_bytes += size
-        batch = self.info.max_batch
-        least = max(_KEPT_ROWS, batch if batch * size <= BATCH_BYTES else 0)
-        while len(self._kept) > 2 * batch or (self._kept_bytes > _CACHE_BYTES and len(self._kept) > least):
-            self._forget(next((key for key in self._kept if key in self._done), next(iter(self._kept))))
-        return window
-
-    def _forget(self, key: str) -> None:
-        self._kept_bytes -= self._network.size_of(self._kept.pop(key))
-        self._done.discard(key)
+        return self._windows.get(row)
 
     def _detect_languages(self, windows: Sequence[WindowT]) -> list[Decoding]:
         answer = self._network.begin(windows).step([[self._special.sot]] * len(windows), [0])
@@ -190,12 +149,3 @@ def _decoding(found: Found, options: DecodingOptions, no_speech: int) -> Decodin
         no_speech_prob=float(np.exp(found.start_logprobs[no_speech])),
         temperature=options.temperature,
     )
-
-
-def _pad_features(row: Row) -> Features:
-    """(n_mels, context_frames): the features with zeros after them, as openai/whisper's ``pad_or_trim``."""
-    n_frames = row.options.context_frames
-    padded = np.zeros((row.features.shape[0], n_frames), np.float32)
-    found = row.features[:, :n_frames]
-    padded[:, : found.shape[1]] = found
-    return padded

@@ -37,7 +37,7 @@ _CACHE_BYTES = 256 * 2**20
 _TEST_FRAMES = 200
 
 
-def load(config: EngineConfig) -> BatchEngine[Cross]:
+def load(config: EngineConfig) -> BatchEngine[mx.array, Cross]:
     """Load the model of ``config`` from a folder in CTranslate2 or Hugging Face form.
 
     Raises InvalidOption for a device or compute type that is not to be had here, EngineFailed for a damaged file,
@@ -135,15 +135,21 @@ class MlxRun:
 
 
 class MlxNetwork:
-    """See ``engines.batch_decoding.Network``; of a window it keeps the keys and values of the cross-attention."""
+    """See ``engines.batch_decoding.Network``."""
 
     def __init__(self, checkpoint: Checkpoint, number_format: NumberFormat) -> None:
         self._model = MlxWhisper(checkpoint, number_format)
         self.checkpoint = checkpoint
 
-    def encode(self, features: Features) -> Cross:
+    def encode(self, features: Features) -> mx.array:
         with _memory_errors("a window"):
-            cross = self._model.encode(mx.array(features.T[None]))
+            encoded = self._model.encode(mx.array(features.T[None]))
+            mx.eval(encoded)
+            return encoded
+
+    def project(self, encoded: mx.array) -> Cross:
+        with _memory_errors("a window"):
+            cross = self._model.project(encoded)
             mx.eval(cross)
             return cross
 
@@ -189,7 +195,7 @@ def _try_out(network: MlxNetwork) -> None:
     """Encode and decode a little: what the device cannot compute raises here, and not in the first request."""
     shape = network.checkpoint.shape
     noise = np.random.default_rng(0).standard_normal((shape.n_mels, _TEST_FRAMES), np.float32)
-    window = network.encode(noise)
+    window = network.project(network.encode(noise))
     run = network.begin([window, window])
     answers = [run.step([[0, 1], [2, 3]], [0, 1]), run.step([[4], [5]], [0], [1, 0])]
     if not all(np.isfinite(answer.logits).all() for answer in answers):

@@ -119,18 +119,21 @@ class MlxWhisper:
         ]
         self._decoder_norm = weights.norm("decoder.norm")
 
-    def encode(self, features: mx.array) -> Cross:
-        """Features (n, T, n_mels) -> what the decoder needs of these windows, S = T / 2."""
+    def encode(self, features: mx.array) -> mx.array:
+        """Features (n, T, n_mels) -> what is said in these windows (n, S, D), S = T / 2."""
         x = self._conv2(self._conv1(features.astype(self._dtype)))
         x = x + self._audio_places[: x.shape[1]]
         for layer in self._encoder:
             own = layer.attention
             h = attend(*split_heads(own.qkv(own.norm(x)), 3, own.heads))
             x = layer.feed_forward(x + own.out(merge_heads(h)))
-        x = self._encoder_norm(x)
+        return self._encoder_norm(x)
+
+    def project(self, encoded: mx.array) -> Cross:
+        """What the decoder needs of windows that are encoded."""
         cross: Cross = []
         for layer in self._decoder:
-            keys, values = split_heads(layer.key_value(x), 2, self._heads)
+            keys, values = split_heads(layer.key_value(encoded), 2, self._heads)
             # They are read in every step.
             cross.append((mx.contiguous(keys), mx.contiguous(values)))
         return cross

@@ -19,7 +19,7 @@ from auricle.engines.checkpoint import Checkpoint
 from auricle.engines.checkpoint_files import read_checkpoint
 from auricle.engines.heap import give_freed_memory_back
 from auricle.engines.openvino_cache import CompiledCache, Entry, cache_key, fingerprint
-from auricle.engines.openvino_graph import GraphBuilder
+from auricle.engines.openvino_graph import GraphBuilder, split_encoder
 from auricle.engines.optimized import Optimized, read_optimized
 from auricle.errors import EngineFailed, InvalidOption
 
@@ -45,6 +45,8 @@ class CompiledWhisper:
     """Of windows of the full length."""
     short_encoder: ov.CompiledModel
     """Of windows of any length."""
+    projection: ov.CompiledModel
+    """From what either has encoded to the keys and values of the cross-attention."""
     decoder: ov.CompiledModel
     checkpoint: Checkpoint
     compute_type: str
@@ -119,14 +121,15 @@ def _load(
     if entry:
         entry.forget_pages()
     give_freed_memory_back()
-    encoder, short_encoder, decoder = models
+    encoder, short_encoder, projection, decoder = models
     return CompiledWhisper(
         encoder=encoder,
         short_encoder=short_encoder,
+        projection=projection,
         decoder=decoder,
         checkpoint=checkpoint,
         compute_type=compute_type,
-        cross_type=encoder.output(0).element_type,
+        cross_type=projection.output(0).element_type,
         is_optimized=optimized is not None,
         was_cached=was_cached,
         mapped=entry,
@@ -197,11 +200,12 @@ def fix_length(encoder: ov.Model, checkpoint: Checkpoint) -> ov.Model:
 def _compile(
     core: ov.Core, checkpoint: Checkpoint, hints: Hints, *, compute_type: str, optimized: Optimized | None
 ) -> Iterator[ov.CompiledModel]:
-    """Encoder, encoder of any length, decoder; each when it is asked for. Raises RuntimeError."""
+    """Encoder, encoder of any length, projection, decoder; each when it is asked for. Raises RuntimeError."""
     builder = graph_builder(checkpoint, compute_type)
-    encoder = _read_encoder(core, optimized) if optimized else builder.build_encoder()
+    encoder, projection = split_encoder(_read_encoder(core, optimized) if optimized else builder.build_encoder())
     yield core.compile_model(fix_length(encoder, checkpoint), "CPU", hints)
     yield core.compile_model(encoder, "CPU", hints)
+    yield core.compile_model(projection, "CPU", hints)
     yield core.compile_model(builder.build_decoder(list(checkpoint.alignment_heads)), "CPU", hints)
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import openvino as ov
 
 from auricle.engines.base import EngineConfig
-from auricle.engines.batch_decoding import BATCH_BYTES, BatchEngine, describe_model
+from auricle.engines.batch_decoding import BatchEngine, describe_model
 from auricle.engines.checkpoint import Checkpoint, Shape
 from auricle.engines.openvino_compile import CompiledWhisper, compile_whisper
 from auricle.engines.openvino_decoder import OpenVinoRun
 from auricle.engines.openvino_tensors import Cross, size_of, to_float32
 from auricle.engines.rules import Floats
+from auricle.engines.window_cache import BATCH_BYTES
 from auricle.errors import InvalidOption
 from auricle.types import Features
 
@@ -24,7 +25,7 @@ _MAX_BATCH = {2: 8, 4: 4}
 """By bytes of a value: in float32 four windows take as long each as eight (base, 8-bit weights, AVX2)."""
 
 
-def load(config: EngineConfig) -> BatchEngine[Cross]:
+def load(config: EngineConfig) -> BatchEngine[ov.Tensor, Cross]:
     """Load the model of ``config`` from a folder in CTranslate2 or Hugging Face form.
 
     Raises InvalidOption for a device or compute type that is not to be had, EngineFailed for a damaged file.
@@ -54,22 +55,28 @@ def rows_within(shape: Shape, itemsize: int) -> int:
 
 
 class OpenVinoNetwork:
-    """See ``engines.batch_decoding.Network``; of a window it keeps the keys and values of the cross-attention."""
+    """See ``engines.batch_decoding.Network``."""
 
     def __init__(self, model: CompiledWhisper) -> None:
         self._full_length = 2 * model.checkpoint.shape.audio_positions
         self._mapped = model.mapped
         self._encoder, self._short_encoder = model.encoder, model.short_encoder
-        self._decoder = model.decoder
+        self._projection, self._decoder = model.projection, model.decoder
         layers = range(model.checkpoint.shape.decoder_layers)
         self._names = [name for layer in layers for name in (f"cross_k{layer}", f"cross_v{layer}")]
         self.checkpoint: Checkpoint = model.checkpoint
 
-    def encode(self, features: Features) -> Cross:
+    def encode(self, features: Features) -> ov.Tensor:
         encoder = self._encoder if features.shape[1] == self._full_length else self._short_encoder
         # A request of the window's own, which leaves its outputs to it; another one would overwrite or hold them.
         request = encoder.create_infer_request()
         request.set_tensor("features", ov.Tensor(features[None]))
+        request.infer()
+        return request.get_tensor("encoded")
+
+    def project(self, encoded: ov.Tensor) -> Cross:
+        request = self._projection.create_infer_request()
+        request.set_tensor("encoded", encoded)
         request.infer()
         return [request.get_tensor(name) for name in self._names]
 

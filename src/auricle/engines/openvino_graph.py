@@ -1,6 +1,6 @@
 """Whisper's encoder and decoder as OpenVINO models, built operation by operation from the weights of a checkpoint.
 
-Encoder: features (B, n_mels, T) -> keys and values of the cross-attention, two tensors (B, H, T / 2, d) a layer.
+Encoder: features (1, n_mels, T) -> keys and values of the cross-attention, two tensors (1, H, T / 2, d) a layer.
 Decoder: tokens (N, L) with cached self-attention -> logits of the next token at the positions asked for.
 Rows of the decoder are W windows times G hypotheses; the G rows of a window lie side by side and share its
 cross-attention tensors, which are read once for all of them.
@@ -25,6 +25,8 @@ from auricle.engines.checkpoint import Checkpoint
 
 Node = Any
 """An OpenVINO node."""
+_ENCODED = "encoder.encoded"
+"""Name of the operation whose output the projections read."""
 
 
 class GraphBuilder:
@@ -42,7 +44,10 @@ class GraphBuilder:
         self._cross_type = ov.Type.bf16 if half else ov.Type.f32
 
     def build_encoder(self) -> ov.Model:
-        """features (1, n_mels, T) float32 -> cross_k0, cross_v0, cross_k1 … (1, H, T / 2, d)."""
+        """features (1, n_mels, T) float32 -> cross_k0, cross_v0, cross_k1 … (1, H, T / 2, d).
+
+        The projections to keys and values are in it, to be quantized with it; see ``split_encoder``.
+        """
         shape = self.shape
         features = _parameter([1, shape.n_mels, -1], ov.Type.f32, "features")
         x = self._convolution(features, "encoder.conv1", stride=1)
@@ -59,6 +64,7 @@ class GraphBuilder:
             x = ops.add(x, self._linear(h, f"{name}.attention.out"))
             x = ops.add(x, self._feed_forward(x, f"{name}.ffn"))
         x = self._norm(x, "encoder.norm")
+        x.set_friendly_name(_ENCODED)
         outputs: list[Node] = []
         for layer in range(shape.decoder_layers):
             pair = self._linear(x, f"decoder.{layer}.cross.key_value")
@@ -157,6 +163,23 @@ class GraphBuilder:
             ops.transpose(ops.reshape(split.output(i), _integers([0, 0, heads, -1]), True), _integers([0, 2, 1, 3]))
             for i in range(parts)
         ]
+
+
+def split_encoder(whole: ov.Model) -> tuple[ov.Model, ov.Model]:
+    """The encoder proper, features -> encoded (1, T / 2, D) float32, and the projection of that to keys and values.
+
+    They compute what ``whole`` computes, bit by bit; it is of no more use. Raises RuntimeError where it is not of this
+    module's making.
+    """
+    encoded = next((node for node in whole.get_ordered_ops() if node.get_friendly_name() == _ENCODED), None)
+    if encoded is None:
+        raise RuntimeError(f"the network has no {_ENCODED}")
+    outputs = whole.get_results()
+    given = _parameter([1, -1, encoded.output(0).get_partial_shape()[2].get_length()], ov.Type.f32, "encoded")
+    for reader in encoded.output(0).get_target_inputs():
+        reader.replace_source_output(given.output(0))
+    encoder = ov.Model([_result(encoded, "encoded")], whole.get_parameters(), "whisper_encoder")
+    return encoder, ov.Model(outputs, [given], "whisper_projection")
 
 
 def _attend(q: Node, k: Node, v: Node, head_size: int, mask: Node | None = None) -> Node:

@@ -21,7 +21,7 @@ from typing import Any
 from auricle.engines.devices import cpu_features
 from auricle.engines.openvino_cache import fingerprint
 
-FORMAT = 1
+FORMAT = 2
 """Of these folders and of the network's inputs and outputs."""
 _ABOUT, _NETWORK, _WEIGHTS = "about.json", "encoder.xml", "encoder.bin"
 _STEP = 1 << 20

@@ -93,6 +93,7 @@ class ScriptedNetwork:
     window_bytes: int = 1
     has_trap: bool = False
     encoded: list[int] = field(default_factory=list)
+    projected: list[int] = field(default_factory=list)
     runs: list[ScriptedRun] = field(default_factory=list)
     ended: int = 0
     checkpoint: Checkpoint = CHECKPOINT
@@ -100,6 +101,10 @@ class ScriptedNetwork:
     def encode(self, features: Features) -> int:
         self.encoded.append(int(features[0, 0]))
         return int(features[0, 0])
+
+    def project(self, encoded: int) -> int:
+        self.projected.append(encoded)
+        return encoded
 
     def size_of(self, window: int) -> int:
         return self.window_bytes

@@ -16,7 +16,7 @@ TEXTS = ([101], [102, 103], [104, 105, 106, 107], [108, 109, 110, 111, 112, 113]
 MB = 2**20
 
 
-def engine_of(network: ScriptedNetwork, max_batch: int = 8) -> BatchEngine[int]:
+def engine_of(network: ScriptedNetwork, max_batch: int = 8) -> BatchEngine[int, int]:
     config = EngineConfig(engine="scripted", model_name="m", model_path=Path(), max_batch=max_batch)
     info = describe_model(config, CHECKPOINT, device="cpu", compute_type="float32", max_batch=4, details={})
     return BatchEngine(network, info)
@@ -62,42 +62,13 @@ def test_a_text_ends_where_no_more_tokens_are_asked_for():
     assert list(decoding.tokens) == TEXTS[3][:2]
 
 
-def test_a_window_is_encoded_once_and_the_oldest_make_room():
+def test_what_is_asked_for_again_is_neither_encoded_nor_projected_again():
     network = ScriptedNetwork(TEXTS)
-    engine = engine_of(network, max_batch=1)
-    for number in (0, 1, 0, 2, 0, 1):
-        engine.decode([row_of(number)])
-    # Two batches' windows are kept: 1 was used before 0 and had to go for 2.
-    assert network.encoded == [0, 1, 2, 1]
-
-
-def test_windows_whose_text_is_still_to_come_stay_before_those_that_are_done():
-    network = ScriptedNetwork(TEXTS)
-    engine = engine_of(network, max_batch=1)
-    engine.decode([row_of(0, task="detect_language")])
-    for number in (1, 2, 0):
-        engine.decode([row_of(number)])
-    assert network.encoded == [0, 1, 2]
-
-
-@pytest.mark.parametrize(("window_bytes", "kept"), [(MB, 8), (200 * MB, 4)])
-def test_of_large_windows_with_their_text_still_to_come_at_least_four_are_kept(window_bytes: int, kept: int):
-    network = ScriptedNetwork([[101]] * 8, window_bytes=window_bytes)
     engine = engine_of(network)
-    for number in (*range(8), *range(4, 8)):
-        engine.decode([row_of(number, task="detect_language")])
-    assert network.encoded == [*range(8)]
-    engine.decode([row_of(3, task="detect_language")])
-    assert len(network.encoded) == 8 + (kept < 5)
-
-
-def test_large_windows_that_are_done_go_together():
-    network = ScriptedNetwork([[101]] * 8, window_bytes=60 * MB)
-    engine = engine_of(network)
-    for number in (0, 1, 2, 2, 3, 0, 4, 2, 0):
-        engine.decode([row_of(number)])
-    # Four are kept; what comes after them takes the place of all of them.
-    assert network.encoded == [0, 1, 2, 3, 4, 2, 0]
+    engine.decode([row_of(1, task="detect_language")])
+    for _ in range(2):
+        engine.decode([row_of(1)])
+    assert (network.encoded, network.projected) == ([1], [1])
 
 
 def test_a_batch_can_pause_before_each_window_and_each_step():

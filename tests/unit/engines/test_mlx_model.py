@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,9 +36,13 @@ def features_of(clip: str, frames: int = N_FRAMES) -> Features:
     return np.pad(found, ((0, 0), (0, frames - found.shape[1])))
 
 
+def window_of(network: Any, features: Features) -> Any:
+    return network.project(network.encode(features))
+
+
 def logits_of(network: MlxNetwork, clips: Sequence[str], tokens: Sequence[int]) -> np.ndarray:
     """(clips, tokens, vocabulary), all tokens in one step."""
-    run = network.begin([network.encode(features_of(clip, 400)) for clip in clips])
+    run = network.begin([window_of(network, features_of(clip, 400)) for clip in clips])
     return run.step([tokens] * len(clips), range(len(tokens))).logits
 
 
@@ -57,7 +62,7 @@ def test_logits_queries_and_keys_are_those_of_openvino_in_float32(folder):
     ours = MlxNetwork(read_checkpoint(folder), NumberFormat(dtype=mx.float32))
     for frames in (N_FRAMES, 400):  # full windows once: they take seconds here
         features = features_of(CLIPS[0], frames)
-        their_window, our_window = theirs.encode(features), ours.encode(features)
+        their_window, our_window = (window_of(network, features) for network in (theirs, ours))
         their_keys = theirs.alignment_keys(their_window, 100)
         np.testing.assert_allclose(ours.alignment_keys(our_window, 100), their_keys, atol=1e-3)
         runs = (theirs.begin([their_window]), ours.begin([our_window]))
@@ -72,7 +77,7 @@ def test_a_text_token_by_token_gives_the_logits_of_the_text_at_once(exact: MlxNe
     # Longer than the blocks in which the cache grows.
     tokens = [*PROMPT, *TEXT][:150]
     at_once = logits_of(exact, CLIPS[:1], tokens)[0]
-    run = exact.begin([exact.encode(features_of(CLIPS[0], 400))])
+    run = exact.begin([window_of(exact, features_of(CLIPS[0], 400))])
     found = [run.step([tokens[:3]], range(3)).logits[0]]
     found += [run.step([[token]], [0], [0]).logits[0] for token in tokens[3:]]
     np.testing.assert_allclose(np.concatenate(found), at_once, atol=1e-3)
@@ -86,7 +91,7 @@ def test_windows_of_a_batch_answer_as_each_alone(exact: MlxNetwork):
 
 
 def test_a_row_continues_the_one_that_it_came_from(exact: MlxNetwork):
-    windows = [exact.encode(features_of(clip, 400)) for clip in CLIPS[:2]]
+    windows = [window_of(exact, features_of(clip, 400)) for clip in CLIPS[:2]]
     run = exact.begin(windows)
     run.step([PROMPT] * 2, [0])
     first, second, third, last = TEXT[:4]
@@ -100,7 +105,7 @@ def test_a_row_continues_the_one_that_it_came_from(exact: MlxNetwork):
 
 
 def test_windows_that_are_kept_go_on_where_they_were(exact: MlxNetwork):
-    run = exact.begin([exact.encode(features_of(clip, 400)) for clip in CLIPS])
+    run = exact.begin([window_of(exact, features_of(clip, 400)) for clip in CLIPS])
     run.step([PROMPT] * 3, [0])
     run.keep([2, 0])
     found = run.step([TEXT[:1]] * 2, [0], [2, 0]).logits[:, 0]
@@ -110,7 +115,7 @@ def test_windows_that_are_kept_go_on_where_they_were(exact: MlxNetwork):
 
 def test_what_a_window_holds_is_its_keys_and_values(exact: MlxNetwork):
     shape = exact.checkpoint.shape
-    window = exact.encode(features_of(CLIPS[0], 400))
+    window = window_of(exact, features_of(CLIPS[0], 400))
     assert exact.size_of(window) == 2 * shape.decoder_layers * 200 * shape.d_model * 4
 
 

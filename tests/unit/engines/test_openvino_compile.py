@@ -14,7 +14,13 @@ from samples import NANO, NANO_HF, SAMPLES
 
 ov = pytest.importorskip("openvino")
 
-from auricle.engines.openvino_compile import CompiledWhisper, choose_compute_type, compile_whisper  # noqa: E402
+from auricle.engines.openvino_compile import (  # noqa: E402
+    CompiledWhisper,
+    choose_compute_type,
+    compile_whisper,
+    graph_builder,
+    with_hints,
+)
 from auricle.engines.openvino_tensors import to_float32  # noqa: E402
 
 CONFIG = EngineConfig(engine="openvino", model_name="nano", model_path=NANO, device="cpu", threads=1)
@@ -31,7 +37,10 @@ def encode(model: CompiledWhisper, frames: int = 300) -> list[np.ndarray]:
     features = np.random.default_rng(0).standard_normal((1, 80, frames), np.float32)
     request.set_tensor("features", ov.Tensor(features))
     request.infer()
-    return [to_float32(request.get_tensor(name)).copy() for name in ("cross_k0", "cross_v0")]
+    projection = model.projection.create_infer_request()
+    projection.set_tensor("encoded", request.get_tensor("encoded"))
+    projection.infer()
+    return [to_float32(projection.get_tensor(name)).copy() for name in ("cross_k0", "cross_v0")]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +133,7 @@ def test_a_processor_of_2013_hears_the_same(tmp_path: Path):
 def test_without_bfloat16_the_keys_are_float32_and_nearly_those_of_exact_weights():
     exact = encode(compile_whisper(replace(CONFIG, compute_type="float32")))
     model = compile_whisper(replace(CONFIG, compute_type="int8_float32"))
-    assert model.encoder.output("cross_k0").get_element_type() == ov.Type.f32
+    assert model.projection.output("cross_k0").get_element_type() == ov.Type.f32
     for found, wanted in zip(encode(model), exact, strict=True):
         assert np.linalg.norm(found - wanted) <= 0.05 * np.linalg.norm(wanted)
 
@@ -134,6 +143,19 @@ def test_the_encoder_of_full_windows_says_what_the_one_of_any_length_says():
     full = encode(model, N_FRAMES)
     for found, wanted in zip(encode(replace(model, encoder=model.short_encoder), N_FRAMES), full, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("compute_type", ["float32", "int8"])
+def test_encoder_and_projection_compute_what_the_whole_encoder_computes(compute_type: str):
+    model = compile_whisper(replace(CONFIG, compute_type=compute_type))
+    whole = graph_builder(model.checkpoint, model.compute_type).build_encoder()
+    request = with_hints(
+        model.compute_type, 1, lambda hints: ov.Core().compile_model(whole, "CPU", hints)
+    ).create_infer_request()
+    request.set_tensor("features", ov.Tensor(np.random.default_rng(0).standard_normal((1, 80, 300), np.float32)))
+    request.infer()
+    for name, found in zip(("cross_k0", "cross_v0"), encode(model), strict=True):
+        assert np.array_equal(found, to_float32(request.get_tensor(name)))
 
 
 def test_both_forms_of_a_model_compile_to_nearly_the_same():
