@@ -141,7 +141,8 @@ def _advance(
     top = top_tokens(logits[:, : rules.vocabulary.first_timestamp], count_choices(plan.options))
     allowed = allowed_next(logits, top.values[:, 0], texts, rules)
     if plan.options.temperature > 0:
-        numbers = np.array([hypothesis.numbers[len(hypothesis.tokens)] if hypothesis else 0.0 for hypothesis in live])
+        drawn = [hypothesis.numbers[len(hypothesis.tokens)] if hypothesis else 0.0 for hypothesis in live]
+        numbers = np.array(drawn, np.float32)
         best = sample_tokens(logits, top, allowed, rules, temperature=plan.options.temperature, numbers=numbers)
     else:
         best = best_tokens(top, allowed, rules)

@@ -151,7 +151,7 @@ def test_a_sample_is_allowed_and_follows_the_probabilities():
     top = top_tokens(logits[:, : VOCABULARY.first_timestamp], 1)
     allowed = allowed_next(logits, top.values[:, 0], texts, rules_of())
     drawn = sample_tokens(
-        logits, top, allowed, rules_of(), temperature=1.0, numbers=np.random.default_rng(1).random(2000)
+        logits, top, allowed, rules_of(), temperature=1.0, numbers=np.random.default_rng(1).random(2000, np.float32)
     )
     assert set(drawn.tokens[:, 0].tolist()) == {1, 2}
     assert np.mean(drawn.tokens == 1) == pytest.approx(0.75, abs=0.04)
@@ -163,7 +163,7 @@ def test_a_low_temperature_makes_the_likelier_token_likelier():
     top = top_tokens(logits[:, : VOCABULARY.first_timestamp], 1)
     allowed = allowed_next(logits, top.values[:, 0], [[]] * 2000, rules_of())
     drawn = sample_tokens(
-        logits, top, allowed, rules_of(), temperature=0.2, numbers=np.random.default_rng(1).random(2000)
+        logits, top, allowed, rules_of(), temperature=0.2, numbers=np.random.default_rng(1).random(2000, np.float32)
     )
     # 0.6 ** 5 against 0.4 ** 5
     assert np.mean(drawn.tokens == stamp(1)) == pytest.approx(0.884, abs=0.03)

@@ -50,7 +50,7 @@ def test_more_patience_waits_for_more_finished_hypotheses():
 def test_a_search_that_runs_out_of_room_gives_what_it_has():
     for search in (
         Beams(width=2, patience=1.0, length_penalty=1.0),
-        Samples(numbers=np.zeros((2, 9)), length_penalty=1.0),
+        Samples(numbers=np.zeros((2, 9), np.float32), length_penalty=1.0),
     ):
         advance(search, *[[(1, -0.1), (2, -0.2)] for _ in search.live], is_last=True)
         assert search.is_done
@@ -64,7 +64,7 @@ def test_beams_take_no_token_that_is_impossible():
 
 
 def test_samples_go_on_alone_until_each_has_ended():
-    search = Samples(numbers=np.zeros((3, 9)), length_penalty=1.0)
+    search = Samples(numbers=np.zeros((3, 9), np.float32), length_penalty=1.0)
     assert advance(search, [(1, -0.1)], [(2, -0.2)], [(EOT, -3.0)]) == [0, 1]
     assert advance(search, [(EOT, -0.1)], [(3, -0.9)]) == [1]
     assert not search.is_done
