@@ -38,15 +38,21 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledEncoder:
+    """An encoder and what comes after it; see ``openvino_graph.split_encoder``."""
+
+    encoder: ov.CompiledModel
+    projection: ov.CompiledModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledWhisper:
     """The networks, and what must be known of the model to run them."""
 
-    encoder: ov.CompiledModel
-    """Of windows of the full length."""
-    short_encoder: ov.CompiledModel
+    full: CompiledEncoder
+    """Of windows of the full length, for which it takes a twentieth less time, and less memory."""
+    short: CompiledEncoder
     """Of windows of any length."""
-    projection: ov.CompiledModel
-    """From what either has encoded to the keys and values of the cross-attention."""
     decoder: ov.CompiledModel
     checkpoint: Checkpoint
     compute_type: str
@@ -121,15 +127,15 @@ def _load(
     if entry:
         entry.forget_pages()
     give_freed_memory_back()
-    encoder, short_encoder, projection, decoder = models
+    *encoders, decoder = models
+    full, short = (CompiledEncoder(encoder=encoders[at], projection=encoders[at + 1]) for at in (0, 2))
     return CompiledWhisper(
-        encoder=encoder,
-        short_encoder=short_encoder,
-        projection=projection,
+        full=full,
+        short=short,
         decoder=decoder,
         checkpoint=checkpoint,
         compute_type=compute_type,
-        cross_type=projection.output(0).element_type,
+        cross_type=full.projection.output(0).element_type,
         is_optimized=optimized is not None,
         was_cached=was_cached,
         mapped=entry,
@@ -191,7 +197,7 @@ def graph_builder(checkpoint: Checkpoint, compute_type: str) -> GraphBuilder:
 
 
 def fix_length(encoder: ov.Model, checkpoint: Checkpoint) -> ov.Model:
-    """A copy for windows of the full length only, which takes a twentieth less time."""
+    """A copy for windows of the full length only."""
     fixed = encoder.clone()
     fixed.reshape({"features": [1, checkpoint.shape.n_mels, 2 * checkpoint.shape.audio_positions]})
     return fixed
@@ -200,12 +206,12 @@ def fix_length(encoder: ov.Model, checkpoint: Checkpoint) -> ov.Model:
 def _compile(
     core: ov.Core, checkpoint: Checkpoint, hints: Hints, *, compute_type: str, optimized: Optimized | None
 ) -> Iterator[ov.CompiledModel]:
-    """Encoder, encoder of any length, projection, decoder; each when it is asked for. Raises RuntimeError."""
+    """Encoder and projection, those of any length, decoder; each when it is asked for. Raises RuntimeError."""
     builder = graph_builder(checkpoint, compute_type)
-    encoder, projection = split_encoder(_read_encoder(core, optimized) if optimized else builder.build_encoder())
-    yield core.compile_model(fix_length(encoder, checkpoint), "CPU", hints)
-    yield core.compile_model(encoder, "CPU", hints)
-    yield core.compile_model(projection, "CPU", hints)
+    whole = _read_encoder(core, optimized) if optimized else builder.build_encoder()
+    for network in (fix_length(whole, checkpoint), whole):
+        for part in split_encoder(network):
+            yield core.compile_model(part, "CPU", hints)
     yield core.compile_model(builder.build_decoder(list(checkpoint.alignment_heads)), "CPU", hints)
 
 

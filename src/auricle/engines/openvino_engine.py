@@ -12,7 +12,7 @@ import openvino as ov
 from auricle.engines.base import EngineConfig
 from auricle.engines.batch_decoding import BatchEngine, describe_model
 from auricle.engines.checkpoint import Checkpoint, Shape
-from auricle.engines.openvino_compile import CompiledWhisper, compile_whisper
+from auricle.engines.openvino_compile import CompiledEncoder, CompiledWhisper, compile_whisper
 from auricle.engines.openvino_decoder import OpenVinoRun
 from auricle.engines.openvino_tensors import Cross, size_of, to_float32
 from auricle.engines.rules import Floats
@@ -58,27 +58,29 @@ class OpenVinoNetwork:
     """See ``engines.batch_decoding.Network``."""
 
     def __init__(self, model: CompiledWhisper) -> None:
-        self._full_length = 2 * model.checkpoint.shape.audio_positions
+        self._positions = model.checkpoint.shape.audio_positions
         self._mapped = model.mapped
-        self._encoder, self._short_encoder = model.encoder, model.short_encoder
-        self._projection, self._decoder = model.projection, model.decoder
+        self._full, self._short = model.full, model.short
+        self._decoder = model.decoder
         layers = range(model.checkpoint.shape.decoder_layers)
         self._names = [name for layer in layers for name in (f"cross_k{layer}", f"cross_v{layer}")]
         self.checkpoint: Checkpoint = model.checkpoint
 
     def encode(self, features: Features) -> ov.Tensor:
-        encoder = self._encoder if features.shape[1] == self._full_length else self._short_encoder
         # A request of the window's own, which leaves its outputs to it; another one would overwrite or hold them.
-        request = encoder.create_infer_request()
+        request = self._compiled_for(features.shape[1] // 2).encoder.create_infer_request()
         request.set_tensor("features", ov.Tensor(features[None]))
         request.infer()
         return request.get_tensor("encoded")
 
     def project(self, encoded: ov.Tensor) -> Cross:
-        request = self._projection.create_infer_request()
+        request = self._compiled_for(encoded.shape[1]).projection.create_infer_request()
         request.set_tensor("encoded", encoded)
         request.infer()
         return [request.get_tensor(name) for name in self._names]
+
+    def _compiled_for(self, positions: int) -> CompiledEncoder:
+        return self._full if positions == self._positions else self._short
 
     def size_of(self, window: Cross) -> int:
         return size_of(window)

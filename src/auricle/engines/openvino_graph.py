@@ -175,7 +175,8 @@ def split_encoder(whole: ov.Model) -> tuple[ov.Model, ov.Model]:
     if encoded is None:
         raise RuntimeError(f"the network has no {_ENCODED}")
     outputs = whole.get_results()
-    given = _parameter([1, -1, encoded.output(0).get_partial_shape()[2].get_length()], ov.Type.f32, "encoded")
+    sides = [side.get_length() if side.is_static else -1 for side in encoded.output(0).get_partial_shape()]
+    given = _parameter(sides, ov.Type.f32, "encoded")
     for reader in encoded.output(0).get_target_inputs():
         reader.replace_source_output(given.output(0))
     encoder = ov.Model([_result(encoded, "encoded")], whole.get_parameters(), "whisper_encoder")

@@ -58,13 +58,12 @@ class WindowCache(Generic[EncodedT, WindowT]):
     def get(self, row: Row) -> WindowT:
         """Makes what is missing, and room for it."""
         key = row.key
-        if key not in self._encoded:
-            self._encoded[key] = self._encoder.encode(_pad_features(row))
-        self._encoded.move_to_end(key)
-        while len(self._encoded) > max(_LEAST_ENCODED, 2 * self._max_batch):
-            self._forget(self._first_to_go(self._encoded, but=key))
         if key not in self._windows:
+            self._drop_done_windows()
+            if key not in self._encoded:
+                self._add_encoded(row)
             self._add_window(key)
+        self._encoded.move_to_end(key)
         self._windows.move_to_end(key)
         return self._windows[key]
 
@@ -77,11 +76,18 @@ class WindowCache(Generic[EncodedT, WindowT]):
         for key in list(self._encoded):
             self._forget(key)
 
-    def _add_window(self, key: str) -> None:
+    def _drop_done_windows(self) -> None:
         if self._window_bytes > _CACHE_BYTES:
             # Together: the windows of a batch may share memory, which is free when the last of them is gone.
-            for done in self._done & self._windows.keys():
-                self._forget_window(done)
+            for key in self._done & self._windows.keys():
+                self._forget_window(key)
+
+    def _add_encoded(self, row: Row) -> None:
+        self._encoded[row.key] = self._encoder.encode(_pad_features(row))
+        while len(self._encoded) > max(_LEAST_ENCODED, 2 * self._max_batch):
+            self._forget(self._first_to_go(self._encoded, but=row.key))
+
+    def _add_window(self, key: str) -> None:
         window = self._encoder.project(self._encoded[key])
         self._windows[key] = window
         size = self._encoder.size_of(window)

@@ -28,8 +28,8 @@ needs_nncf = pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not i
 
 def hears(model: CompiledWhisper, frames: int = 300) -> bool:
     """Whether what the encoder gives depends on what it is given."""
-    encoder = model.encoder if frames == N_FRAMES else model.short_encoder
-    request = encoder.create_infer_request()
+    compiled = model.full if frames == N_FRAMES else model.short
+    request = compiled.encoder.create_infer_request()
     given: list[np.ndarray] = []
     for seed in (0, 1):
         features = np.random.default_rng(seed).standard_normal((1, 80, frames), np.float32)
