@@ -91,7 +91,10 @@ def optimize_encoder(
     compiler = _Compiler(core=core, checkpoint=checkpoint, compute_type=compute_type, threads=config.threads)
     plain, quantized = _compare(compiler, network, windows.held_out, report)
     if refusal := find_refusal(plain, quantized):
-        raise UnsupportedOption(f"the encoder of {config.model_name} is left as it is: {refusal}", param="model")
+        raise UnsupportedOption(
+            f"the encoder of {config.model_name} is left as it is: {refusal}{explain_processor(processor_features())}",
+            param="model",
+        )
     about = About(
         model=config.model_name,
         compute_type=compute_type,
@@ -127,6 +130,16 @@ def find_refusal(plain: Figures, quantized: Figures) -> str:
             f"of {1e3 * plain.encode_s:.0f}, which is not the {WORTH - 1:.0%} faster that makes it worth it"
         )
     return ""
+
+
+def explain_processor(features: str) -> str:
+    """A sentence where the processor is the likely reason; ``features`` as ``processor_features`` has them."""
+    if "avx2" not in features.split() or "vnni" in features:
+        return ""
+    return (
+        ". This processor lacks instructions for sums of 8-bit products (VNNI); on such a one it was neither as exact "
+        "nor faster"
+    )
 
 
 def _import_nncf() -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auricle.engines.base import EngineConfig
-from auricle.engines.optimized import Figures, find_optimized
+from auricle.engines.optimized import Figures, find_optimized, processor_features
 from auricle.errors import EngineNotInstalled, InvalidOption, UnsupportedOption
 from auricle.units import N_FRAMES
 from optimized_encoders import COMPUTE_TYPE, keep_bytes, keep_deaf
@@ -18,7 +18,7 @@ from samples import NANO, NANO_HF
 ov = pytest.importorskip("openvino")
 
 from auricle.engines.openvino_compile import CompiledWhisper, compile_whisper  # noqa: E402
-from auricle.engines.openvino_optimize import MOST_ERROR, Windows, find_refusal, optimize_encoder  # noqa: E402
+from auricle.engines.openvino_optimize import MOST_ERROR, Windows, explain_processor, find_refusal, optimize_encoder  # noqa: E402
 
 CONFIG = EngineConfig(
     engine="openvino", model_name="nano", model_path=NANO, device="cpu", threads=1, compute_type=COMPUTE_TYPE
@@ -145,6 +145,12 @@ def test_one_that_was_removed_meanwhile_is_left_aside_with_a_warning(tmp_path: P
 PLAIN = Figures(error=0.02, encode_s=0.1)
 
 
+def test_a_processor_whose_products_of_8_bits_overflow_is_told_as_the_reason():
+    assert "VNNI" in explain_processor("avx avx2 fma")
+    assert explain_processor("avx avx2 avx512f avx512_vnni") == explain_processor("avx2 avx_vnni") == ""
+    assert explain_processor("asimd asimddp") == explain_processor("") == ""
+
+
 @pytest.mark.parametrize(
     ("error", "encode_s", "refusal"),
     [
@@ -217,9 +223,15 @@ def test_what_the_command_makes_is_used_and_about_as_exact(tmp_path: Path, monke
     monkeypatch.setattr("auricle.engines.openvino_optimize.WORTH", 0.0)
     arguments = ["models", "optimize", str(NANO_HF), "--data-dir", str(tmp_path), "--compute-type", COMPUTE_TYPE]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert result.exit_code == 0
     assert result.stdout == ""
     kept = find_optimized(NANO_HF, tmp_path)
+    if explain_processor(processor_features()):
+        assert result.exit_code != 0
+        assert "error would be" in result.stderr
+        assert "VNNI" in result.stderr
+        assert kept is None
+        return
+    assert result.exit_code == 0
     assert kept is not None
     assert kept.about.compute_type == COMPUTE_TYPE
     assert 0.005 < kept.about.quantized.error <= MOST_ERROR * kept.about.plain.error < 0.05
