@@ -15,24 +15,21 @@ from auricle.units import N_FRAMES
 
 SAMPLES = Path(__file__).parent.parent / "audio" / "samples"
 NANO = Path(auricle.__file__).parent / "models" / "nano"
-NANO_HF = Path(__file__).parents[2] / "models" / "nano" / "hf"
 PACKAGES = {
     "fake": "numpy",
     "fake-joins": "numpy",
     "ct2": "ctranslate2",
     "mlx": "mlx",
     "openvino": "openvino",
-    "openvino-hf": "openvino",
     "openvino-int8": "openvino",
     "torch": "torch",
-    "torch-hf": "torch",
 }
-"""Engine -> the package it stands on, without which it is skipped; ``-hf`` runs the model in Hugging Face form,
-``-int8`` with 8-bit weights, ``-joins`` lets rows join and leave."""
+"""Engine -> the package it stands on, without which it is skipped; ``-int8`` runs with 8-bit weights,
+``-joins`` lets rows join and leave."""
 CLIPS = ("01_en_slt.wav", "02_en_rms.wav", "03_en_heldout_voice_ked.wav", "07_en_human_digits.wav")
 EXACT = ("mlx", "openvino", "torch")
 """Engines whose answers must be those of CTranslate2, where both compute in float32."""
-_SHORT_WINDOWS = {"mlx": 800}
+_SHORT_WINDOWS = {"mlx": 400}
 """Frames of a window where 30 s take too long: MLX's build for Linux has a plain BLAS. The clips are shorter."""
 
 
@@ -82,8 +79,7 @@ class EngineUnderTest:
 
 def config_of(engine: str, **changes: Any) -> EngineConfig:
     name, _, form = engine.partition("-")
-    path = NANO_HF if form == "hf" else NANO
-    asked: dict[str, Any] = {"engine": name, "model_name": "nano", "model_path": path, "device": "cpu", "threads": 1}
+    asked: dict[str, Any] = {"engine": name, "model_name": "nano", "model_path": NANO, "device": "cpu", "threads": 1}
     if name in EXACT:
         asked["compute_type"] = "int8" if form == "int8" else "float32"
     if form == "joins":

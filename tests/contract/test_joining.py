@@ -127,8 +127,8 @@ async def test_rows_come_and_leave_in_any_order(engine: EngineUnderTest, engine_
 @settings(RARELY, max_examples=20)
 @given(asked=calls)
 async def test_rows_join_and_leave_slots_in_any_order(engine: EngineUnderTest, engine_name: str, asked: list[Call]):
-    if not engine.info.joins or engine_name.endswith("-hf"):
-        pytest.skip("its rows do not join, or it was tried in another form")
+    if not engine.info.joins:
+        pytest.skip("its rows do not join")
     await come_and_leave(engine, engine_name, asked)
 
 
@@ -157,8 +157,8 @@ async def test_all_slots_are_free_again_after_callers_have_left(engine: EngineUn
 
 
 async def test_slots_stay_full_while_rows_of_every_kind_wait(engine: EngineUnderTest, engine_name: str):
-    if not engine.info.joins or engine_name.endswith("-hf"):
-        pytest.skip("its rows do not join, or it was measured in another form")
+    if not engine.info.joins:
+        pytest.skip("its rows do not join")
     speech = np.concatenate([next(decode_audio(SAMPLES / clip)) for clip in CLIPS] * 3)
     delayed = {"options": {"joins": "true", "step_delay_s": "0.01"}, "device": "cuda"}
     changes, count = (delayed, 160) if engine_name.startswith("fake") else ({}, 72)

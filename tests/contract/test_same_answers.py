@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
-from engine_under_test import EXACT, NANO, PACKAGES, SAMPLES, EngineUnderTest, config_of
+from engine_under_test import CLIPS, EXACT, NANO, PACKAGES, SAMPLES, EngineUnderTest, config_of
 
 from auricle.batching.replica import Replica
 from auricle.tokenizer import Tokenizer
@@ -106,6 +106,17 @@ async def test_words_that_are_timed_while_they_are_decoded_are_mostly_within_a_t
     # The others are ends of sentences, where nothing is said, and words that the model does not believe in.
     assert np.mean(np.array(late) <= 0.1) >= 0.9
     assert np.mean(surer) <= 0.05
+
+
+async def test_engines_that_draw_by_the_audio_draw_the_same(exact: EngineUnderTest, exact_name: str):
+    if exact_name == "openvino":
+        pytest.skip("the others are compared with it")
+    pytest.importorskip("openvino")
+    other = await start("openvino")
+    rows = [exact.row(clip, context_frames=exact.window_frames, temperature=1.0, best_of=2) for clip in CLIPS]
+    ours, theirs = [await engine.decode(*rows) for engine in (exact, other)]
+    await other.replica.close()
+    assert [decoding.tokens for decoding in ours] == [decoding.tokens for decoding in theirs]
 
 
 async def test_languages_are_as_probable(reference: EngineUnderTest, exact: EngineUnderTest):

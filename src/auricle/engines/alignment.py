@@ -28,11 +28,16 @@ def attention_weights(queries: Floats, keys: Floats) -> Floats:
 
 def token_starts(weights: Floats, rows: slice) -> NDArray[np.int64]:
     """First encoder position of each token in ``rows``, from ``weights`` (A, L, S) of the whole sequence, ordered."""
+    return warp(token_cost(weights, rows))
+
+
+def token_cost(weights: Floats, rows: slice) -> NDArray[np.float64]:
+    """What it costs that a token of ``rows`` is at a position: (tokens, S)."""
     matrix = np.zeros(weights[0, rows].shape)
     for head in weights:  # one at a time stays in the processor's cache
         normal = (head[rows] - head.mean(axis=0)) / np.maximum(head.std(axis=0), 1e-9)
         matrix -= median_filter(normal)
-    return warp(matrix / len(weights))
+    return matrix / len(weights)
 
 
 def median_filter(x: Floats) -> Floats:

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from auricle.engines.alignment import attention_weights, token_starts, warp
+from auricle.engines.alignment import attention_weights, token_cost
 from auricle.engines.torch_words import Places, alignment_cost, find_places, text_logprobs, token_times
 
 EOT = 100
@@ -23,7 +23,7 @@ STAMP = 200
     heads=st.integers(1, 3),
     positions=st.sampled_from([1, 3, 8, 40]),
 )
-def test_the_cost_leads_to_the_times_of_the_other_engines(seed: int, length: int, heads: int, positions: int):
+def test_the_cost_is_that_of_the_other_engines(seed: int, length: int, heads: int, positions: int):
     random = np.random.default_rng(seed)
     queries = random.normal(0, 3, (length, heads, 8)).astype(np.float32)
     keys = random.normal(0, 3, (heads, positions, 8)).astype(np.float32)
@@ -31,7 +31,7 @@ def test_the_cost_leads_to_the_times_of_the_other_engines(seed: int, length: int
     cost = alignment_cost(torch.from_numpy(queries), torch.from_numpy(keys), rows)
     weights = attention_weights(queries, keys)
     if positions > 1:  # one position says nothing, and rounding decides
-        assert warp(cost.numpy().astype(np.float64)).tolist() == token_starts(weights, rows).tolist()
+        np.testing.assert_allclose(cost.numpy(), token_cost(weights, rows), atol=1e-3)
     assert cost.shape == (length - 2, positions)
 
 
