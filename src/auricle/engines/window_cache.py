@@ -18,7 +18,7 @@ _CACHE_BYTES = 144 * 2**20
 _LEAST_WINDOWS = 2
 """Kept whatever their size."""
 _LEAST_ENCODED = 16
-"""Four files that come at once have their languages found in so many windows."""
+"""Four files that come at once have their languages found in twelve windows."""
 
 EncodedT = TypeVar("EncodedT")
 """What is said in one window: (S, D) numbers on some library."""
