@@ -13,7 +13,6 @@ from auricle.types import DecodingOptions, Row
 
 PROMPT = (SOT, 50259, 50359, 50363)
 TEXTS = ([101], [102, 103], [104, 105, 106, 107], [108, 109, 110, 111, 112, 113])
-MB = 2**20
 
 
 def engine_of(network: ScriptedNetwork, max_batch: int = 8) -> BatchEngine[int, int]:
@@ -69,6 +68,15 @@ def test_what_is_asked_for_again_is_neither_encoded_nor_projected_again():
     for _ in range(2):
         engine.decode([row_of(1)])
     assert (network.encoded, network.projected) == ([1], [1])
+
+
+def test_windows_whose_text_is_still_to_come_stay_before_those_that_are_done():
+    network = ScriptedNetwork([[101]] * 30)
+    engine = engine_of(network, max_batch=1)
+    engine.decode([row_of(0, task="detect_language")])
+    for number in (*range(1, 30), 0):
+        engine.decode([row_of(number)])
+    assert network.encoded == network.projected == [*range(30)]
 
 
 def test_a_batch_can_pause_before_each_window_and_each_step():

@@ -1,32 +1,11 @@
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
+from scripted_network import ScriptedNetwork
 
 from auricle.engines.window_cache import WindowCache
-from auricle.types import DecodingOptions, Features, Row
+from auricle.types import DecodingOptions, Row
 
 MB = 2**20
-
-
-@dataclass
-class CountingEncoder:
-    """The first feature of a window is its number."""
-
-    window_bytes: int = MB
-    encoded: list[int] = field(default_factory=list)
-    projected: list[int] = field(default_factory=list)
-
-    def encode(self, features: Features) -> int:
-        self.encoded.append(int(features[0, 0]))
-        return int(features[0, 0])
-
-    def project(self, encoded: int) -> int:
-        self.projected.append(encoded)
-        return encoded
-
-    def size_of(self, window: int) -> int:
-        return self.window_bytes
 
 
 def row_of(number: int) -> Row:
@@ -42,13 +21,13 @@ def get(cache: WindowCache[int, int], *numbers: int, with_text: bool = False) ->
 
 
 def test_a_window_is_encoded_and_projected_once():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     get(WindowCache(encoder, max_batch=8), 0, 1, 0, 1)
     assert encoder.encoded == encoder.projected == [0, 1]
 
 
 def test_the_windows_of_two_batches_are_kept_and_more_that_are_encoded():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     cache = WindowCache(encoder, max_batch=2)
     get(cache, *range(16), *range(16))
     assert encoder.encoded == [*range(16)]
@@ -59,20 +38,20 @@ def test_the_windows_of_two_batches_are_kept_and_more_that_are_encoded():
 
 
 def test_what_was_used_longest_ago_makes_room():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     get(WindowCache(encoder, max_batch=1), *range(16), 0, 16, 0, 1)
     # 16 took the place of 1.
     assert encoder.encoded == [*range(17), 1]
 
 
 def test_a_large_batch_is_encoded_twice_over():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     get(WindowCache(encoder, max_batch=32), *range(64), *range(64))
     assert encoder.encoded == [*range(64)]
 
 
 def test_windows_whose_text_is_still_to_come_stay_before_those_that_are_done():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     cache = WindowCache(encoder, max_batch=1)
     get(cache, 0)
     get(cache, *range(1, 30), with_text=True)
@@ -81,7 +60,7 @@ def test_windows_whose_text_is_still_to_come_stay_before_those_that_are_done():
 
 
 def test_one_that_is_tried_again_comes_back_where_all_others_have_their_text_still_to_come():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     cache = WindowCache(encoder, max_batch=1)
     get(cache, 0, with_text=True)
     get(cache, 1, 2)
@@ -92,7 +71,7 @@ def test_one_that_is_tried_again_comes_back_where_all_others_have_their_text_sti
 
 @pytest.mark.parametrize(("window_bytes", "kept"), [(MB, 8), (60 * MB, 8), (200 * MB, 2)])
 def test_a_batch_of_windows_is_kept_unless_it_is_too_large_and_two_always(window_bytes: int, kept: int):
-    encoder = CountingEncoder(window_bytes=window_bytes)
+    encoder = ScriptedNetwork([], window_bytes=window_bytes)
     cache = WindowCache(encoder, max_batch=8)
     get(cache, *range(8), *range(8 - kept, 8))
     assert encoder.projected == [*range(8)]
@@ -102,7 +81,7 @@ def test_a_batch_of_windows_is_kept_unless_it_is_too_large_and_two_always(window
 
 
 def test_large_windows_that_are_done_go_together():
-    encoder = CountingEncoder(window_bytes=60 * MB)
+    encoder = ScriptedNetwork([], window_bytes=60 * MB)
     get(WindowCache(encoder, max_batch=8), 0, 1, 2, 2, 3, 0, 4, 2, 0, with_text=True)
     # Three are kept; what comes after them takes the place of all of them.
     assert encoder.encoded == [0, 1, 2, 3, 4]
@@ -110,7 +89,7 @@ def test_large_windows_that_are_done_go_together():
 
 
 def test_nothing_is_left_when_it_is_cleared():
-    encoder = CountingEncoder()
+    encoder = ScriptedNetwork([])
     cache = WindowCache(encoder, max_batch=8)
     get(cache, 0, 1)
     cache.clear()
